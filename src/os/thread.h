@@ -1,0 +1,78 @@
+/* Threads, locks and hand-off points. All blocking between threads goes through here, so that a test can install a
+ * scheduler that runs one thread at a time and chooses, from a seed, who goes on at every point. */
+#ifndef VARVE_OS_THREAD_H
+#define VARVE_OS_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+
+#if defined(__clang__)
+#define TS_ATTR(x) __attribute__((x))
+#else
+#define TS_ATTR(x)
+#endif
+#define CAPABILITY(x) TS_ATTR(capability(x))
+#define GUARDED_BY(x) TS_ATTR(guarded_by(x))
+#define REQUIRES(...) TS_ATTR(requires_capability(__VA_ARGS__))
+#define ACQUIRES(...) TS_ATTR(acquire_capability(__VA_ARGS__))
+#define RELEASES(...) TS_ATTR(release_capability(__VA_ARGS__))
+#define TRY_ACQUIRES(...) TS_ATTR(try_acquire_capability(__VA_ARGS__))
+#define EXCLUDES(...) TS_ATTR(locks_excluded(__VA_ARGS__))
+#define NO_THREAD_SAFETY TS_ATTR(no_thread_safety_analysis)
+
+struct CAPABILITY("mutex") os_mutex {
+    pthread_mutex_t m;
+};
+struct os_cond { /* waits on CLOCK_MONOTONIC */
+    pthread_cond_t c;
+};
+
+void os_mutex_init(struct os_mutex *m);
+void os_mutex_fini(struct os_mutex *m);
+void os_mutex_lock(struct os_mutex *m) ACQUIRES(m);
+bool os_mutex_try(struct os_mutex *m) TRY_ACQUIRES(true, m);
+void os_mutex_unlock(struct os_mutex *m) RELEASES(m);
+void os_cond_init(struct os_cond *c);
+void os_cond_fini(struct os_cond *c);
+void os_cond_wait(struct os_cond *c, struct os_mutex *m) REQUIRES(m);
+/* false when timeout_ns passed first. */
+bool os_cond_wait_for(struct os_cond *c, struct os_mutex *m, uint64_t timeout_ns) REQUIRES(m);
+void os_cond_signal(struct os_cond *c);
+void os_cond_broadcast(struct os_cond *c);
+
+struct os_thread {
+    pthread_t id;
+};
+/* name: at most 15 characters, shown by `top -H`. */
+enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(void *arg), void *arg) MUST_CHECK;
+void os_thread_join(struct os_thread *t);
+void os_pause(void); /* a spin-wait hint */
+
+/* Points at which a test's scheduler may hand over to another thread. In production one predicted branch. */
+#define SCHED_POINTS(X)                                                                                                \
+    X(SCHED_LATCH) X(SCHED_COMMIT) X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP)
+enum sched_point {
+#define SCHED_ENUM(n) n,
+    SCHED_POINTS(SCHED_ENUM)
+#undef SCHED_ENUM
+};
+/* Installed by tests only, before any thread starts. Each function is called by the thread concerned. `block` is
+ * called instead of sleeping on a lock or condition: it returns when the scheduler gives the thread another turn,
+ * and the caller looks again. */
+struct sched_hooks {
+    void (*point)(enum sched_point where);
+    void (*block)(enum sched_point where, const void *what, uint64_t timeout_ns);
+    void (*started)(void);
+    void (*ended)(void);
+};
+extern const struct sched_hooks *sched_hooks; /* NULL in production */
+static inline void sched_point(enum sched_point where)
+{
+    if (__builtin_expect(sched_hooks != NULL, 0))
+        sched_hooks->point(where);
+}
+
+#endif
