@@ -14,22 +14,22 @@
 #define RESULT_TABLE(X)                                                                                                \
     X(RES_OK, "ok")                                                                                                    \
     X(RES_NOT_FOUND, "not found")                                                                                      \
-    X(RES_WOULD_BLOCK, "would block")   /* run it again on a thread that may wait */                                   \
+    X(RES_WOULD_BLOCK, "would block") /* run it again on a thread that may wait */                                     \
     X(RES_NO_MEMORY, "out of memory")                                                                                  \
-    X(RES_NO_SPACE, "no space left")    /* ENOSPC, EDQUOT: heals when space returns */                                 \
-    X(RES_IO, "input/output error")     /* final for the file it happened on */                                        \
-    X(RES_CORRUPT, "damaged data")      /* checksum or structure does not hold */                                      \
+    X(RES_NO_SPACE, "no space left") /* ENOSPC, EDQUOT: heals when space returns */                                    \
+    X(RES_IO, "input/output error")  /* final for the file it happened on */                                           \
+    X(RES_CORRUPT, "damaged data")   /* checksum or structure does not hold */                                         \
     X(RES_INVALID, "invalid argument")                                                                                 \
     X(RES_RANGE, "out of range")                                                                                       \
     X(RES_EXISTS, "already exists")                                                                                    \
     X(RES_LOCKED, "in use by another process")                                                                         \
-    X(RES_READ_ONLY, "read only")       /* a failed log write froze the shard */                                       \
+    X(RES_READ_ONLY, "read only") /* a failed log write froze the shard */                                             \
     X(RES_UNSUPPORTED, "not supported")                                                                                \
     X(RES_NO_ACCESS, "permission denied")                                                                              \
-    X(RES_TOO_MANY, "limit reached")    /* descriptors, connections */                                                 \
+    X(RES_TOO_MANY, "limit reached") /* descriptors, connections */                                                    \
     X(RES_INTERRUPTED, "interrupted")                                                                                  \
-    X(RES_CLOSED, "closed")             /* shutting down */                                                            \
-    X(RES_RETRY, "try again")           /* lost a race; nothing was changed */
+    X(RES_CLOSED, "closed")   /* shutting down */                                                                      \
+    X(RES_RETRY, "try again") /* lost a race; nothing was changed */
 
 enum result {
 #define RESULT_ENUM(name, text) name,

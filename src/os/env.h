@@ -17,7 +17,7 @@ struct env;
 struct env_file;
 
 enum env_open_flags {
-    ENV_READ = 1,    /* read only unless ENV_WRITE */
+    ENV_READ = 1, /* read only unless ENV_WRITE */
     ENV_WRITE = 2,
     ENV_CREATE = 4,  /* mode 0600 */
     ENV_EXCL = 8,    /* with ENV_CREATE: RES_EXISTS when it is there */
@@ -42,8 +42,8 @@ struct env_ops {
     /* An exclusive lock on the file (created if missing) until unlock or the process' death; RES_LOCKED. */
     enum result (*lock)(struct env *env, const char *path, struct env_file **out);
     enum result (*space)(struct env *env, const char *path, uint64_t *free_bytes);
-    uint64_t (*real_ms)(struct env *env); /* wall clock, milliseconds since 1970 */
-    uint64_t (*mono_ns)(struct env *env); /* monotonic clock */
+    uint64_t (*real_ms)(struct env *env);                   /* wall clock, milliseconds since 1970 */
+    uint64_t (*mono_ns)(struct env *env);                   /* monotonic clock */
     void (*random)(struct env *env, void *out, size_t len); /* unpredictable bytes; never fails */
 };
 struct env {
@@ -69,7 +69,8 @@ struct env_file {
 struct env *env_posix(void); /* a static object */
 
 /* Helpers over the table. */
-enum result env_read_file(struct env *env, const char *path, size_t limit, uint8_t **data, size_t *len) MUST_CHECK; /* malloc'd */
+enum result env_read_file(struct env *env, const char *path, size_t limit, uint8_t **data, size_t *len)
+    MUST_CHECK; /* malloc'd */
 /* Installs a small file whole: temporary name, write, fsync, rename, fsync of the directory. */
 enum result env_install_file(struct env *env, const char *dir, const char *name, struct slice content) MUST_CHECK;
 enum result env_write(struct env_file *f, const void *data, size_t len, uint64_t offset) MUST_CHECK;

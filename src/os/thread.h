@@ -53,7 +53,8 @@ void os_pause(void); /* a spin-wait hint */
 
 /* Points at which a test's scheduler may hand over to another thread. In production one predicted branch. */
 #define SCHED_POINTS(X)                                                                                                \
-    X(SCHED_LATCH) X(SCHED_COMMIT) X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP)
+    X(SCHED_LATCH)                                                                                                     \
+    X(SCHED_COMMIT) X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP)
 enum sched_point {
 #define SCHED_ENUM(n) n,
     SCHED_POINTS(SCHED_ENUM)
