@@ -1,0 +1,162 @@
+/* The engine interface: a sorted map on disk, below the front (src/front), which has log, memtables, sequence numbers
+ * and snapshots. An engine therefore holds ONE version per key and knows nothing of sequences, commands, settings or
+ * sockets: it absorbs sorted runs, keeps views alive, reads, and reclaims.
+ *
+ * Keys: at most ENGINE_KEY_MAX bytes, compared bytewise; their first byte is a region. Regions never share a table.
+ * Values: any size (the store keeps them near 16 KiB or below).
+ *
+ * Dead ranges. A PUT in REGION_DEAD tells that keys to which nothing leads any more lie in a range: its key is
+ * REGION_DEAD followed by the first dead key, its value the end of the range (exclusive). Readers never consult it.
+ * Maintenance drops what lies inside, whole tables by their fences where it can, and forgets the record when nothing
+ * older lies in the range. Ids are never reused, so nothing newer ever does.
+ *
+ * Threads: absorb, attach, checkpoint: one thread at a time (the front's flusher). view_acquire and everything on a view: any
+ * thread. on_change is called by the engine's own threads without locks held. A view pins files and memory until
+ * released. get() is called inside an epoch section (base/epoch.h), and what it returns is borrowed until the section
+ * ends. */
+#ifndef VARVE_ENGINE_ENGINE_H
+#define VARVE_ENGINE_ENGINE_H
+
+#include <stdint.h>
+
+#include "engine/iter.h"
+#include "os/env.h"
+
+#define ENGINE_KEY_MAX 480
+
+enum region {
+    REGION_ELEMENT = 'E', /* pieces of objects */
+    REGION_DEAD = 'G',    /* dead ranges */
+    REGION_META = 'M',    /* one record a key */
+    REGION_SYSTEM = 'S',  /* database map and the like */
+    REGION_EXPIRY = 'X',  /* expiry index */
+};
+
+/* The hash of an engine key, computed once per command and used by memtables, filters and caches alike. */
+uint64_t engine_hash(struct slice key);
+
+struct engine_key {
+    struct slice bytes;
+    uint64_t hash; /* engine_hash(bytes) */
+};
+
+enum engine_get_flags {
+    ENGINE_NOWAIT = 1, /* RES_WOULD_BLOCK instead of waiting for the disk; *miss tells what was missing */
+    ENGINE_NO_FILL = 2,
+};
+
+/* What a get lacked, and afterwards what fill() brought: pass the same miss to the get that is tried again. Zero it
+ * first, miss_fini() at the end. Must not outlive the view. */
+struct engine_miss {
+    void *table;
+    uint64_t block;
+    void *held[8]; /* blocks brought, pinned until fini, so that a small cache cannot starve the retry */
+    unsigned held_count;
+};
+
+struct engine_view;
+
+struct engine_options {
+    struct env *env;
+    const char *dir;        /* exists; the engine's files live here beside the front's */
+    uint64_t cache_bytes;   /* budget for blocks, filters, indexes */
+    uint32_t block_bytes;   /* 0: 4096 */
+    uint64_t table_bytes;   /* 0: 16 MiB; tests make it tiny */
+    uint64_t base_level_bytes; /* 0: 4 * table_bytes... the smallest target size of a level */
+    int compaction_threads; /* 0: 1 */
+    int max_open_tables;    /* 0: no limit of its own */
+    bool create;            /* make an empty engine when there is none */
+    void (*on_change)(void *arg); /* the current view has been replaced (compaction); never called inside absorb/attach */
+    void (*on_failure)(void *arg, enum result why, const char *sentence); /* a background write failed: engine is read-only */
+    void *arg;
+};
+
+/* What is stored in the same atomic step as a run. */
+struct engine_boundary {
+    uint64_t sequence;  /* all commits up to here are in the engine afterwards */
+    struct slice state; /* opaque to the engine: the front's counters, log number, later the applied index */
+};
+
+struct engine_level_stats {
+    uint64_t files, bytes, records, tombstones;
+};
+#define ENGINE_LEVELS 8
+struct engine_stats {
+    struct engine_level_stats level[ENGINE_LEVELS];
+    int levels;
+    uint64_t bytes_on_disk, cache_bytes, cache_capacity, index_bytes, filter_bytes, open_tables;
+    uint64_t cache_hits, cache_misses, filter_checked, filter_useful, block_reads, block_read_bytes;
+    uint64_t flushes, flush_bytes, compactions, compaction_read_bytes, compaction_write_bytes;
+    uint64_t compaction_pending_bytes, compactions_running, dead_ranges, dropped_dead_records;
+    uint64_t views; /* alive */
+};
+
+struct engine;
+struct engine_table; /* a private table: written beside the others, not yet visible */
+
+struct engine_ops {
+    const char *name;
+    bool persistent; /* false: no log either, nothing survives the process */
+
+    /* boundary: out, state is malloc'd for the caller (data NULL when new). */
+    enum result (*open)(const struct engine_options *options, struct engine **out, uint64_t *sequence, struct slice *state,
+                        struct errmsg *msg);
+    void (*close)(struct engine *e); /* waits for background work to stop at a safe point; views must be released */
+
+    /* Writes the run (sorted, tombstones included, one record a key) and installs it with its boundary durably, or
+     * changes nothing. With run NULL only the boundary is stored. */
+    enum result (*absorb)(struct engine *e, struct iter *run, const struct engine_boundary *boundary);
+
+    /* Private tables. Records are added in key order by one thread, any number of tables at a time, on any thread;
+     * finish syncs them. A finished table can be read (table_get, table_iter) and is known by its number, which goes
+     * into the log; attach makes it part of the engine as the newest data, durably, with the boundary. Tables of a
+     * process that died unattached are found by number (table_open) during recovery, or removed by table_sweep. */
+    enum result (*table_begin)(struct engine *e, struct engine_table **out);
+    enum result (*table_add)(struct engine_table *t, struct slice key, uint8_t kind, struct slice value);
+    enum result (*table_finish)(struct engine_table *t, uint64_t *number);
+    void (*table_abort)(struct engine_table *t); /* before or after finish; removes the file */
+    enum result (*table_open)(struct engine *e, uint64_t number, struct engine_table **out);
+    enum result (*table_get)(struct engine_table *t, const struct engine_key *key, int flags, uint8_t *kind,
+                             struct slice *value, struct engine_miss *miss);
+    enum result (*table_iter)(struct engine_table *t, struct slice lower, struct slice upper, int flags, struct iter **out);
+    void (*table_release)(struct engine_table *t); /* after attach, when the front no longer reads it as such */
+    enum result (*attach)(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary);
+    enum result (*table_sweep)(struct engine *e); /* after recovery: removes unattached tables nobody opened */
+
+    /* Views: the current state, unchanged until released. */
+    struct engine_view *(*view_acquire)(struct engine *e);
+    void (*view_release)(struct engine_view *v);
+    /* RES_OK and *value; RES_NOT_FOUND (absent or tombstone; *kind RECORD_DELETE tells a tombstone was seen). */
+    enum result (*get)(struct engine_view *v, const struct engine_key *key, int flags, struct slice *value,
+                       struct engine_miss *miss);
+    /* Waits for the disk and brings what the miss names. Outside of epoch sections; a view that covers it is held. */
+    enum result (*fill)(struct engine *e, struct engine_miss *miss);
+    void (*miss_fini)(struct engine *e, struct engine_miss *miss);
+    /* Starts fetching what a later get of this key will touch in memory; never waits. May be NULL. */
+    void (*prefetch)(struct engine_view *v, const struct engine_key *key);
+    enum result (*iter_open)(struct engine_view *v, struct slice lower, struct slice upper, int flags, struct iter **out);
+
+    /* Approximate bytes on disk in [lower, upper). */
+    uint64_t (*range_bytes)(struct engine_view *v, struct slice lower, struct slice upper);
+    /* Background debt as 0 (none) .. 1000 (writers should be at a crawl): the front paces writers by it. */
+    unsigned (*debt)(struct engine *e);
+    /* Compacts [lower, upper) down to the bottom; waits. Empty bounds: everything. */
+    enum result (*compact)(struct engine *e, struct slice lower, struct slice upper);
+    /* Makes a directory that can be opened, by hard links where possible. */
+    enum result (*checkpoint)(struct engine *e, const char *dir);
+    void (*set_cache_bytes)(struct engine *e, uint64_t bytes);
+    void (*stats)(struct engine *e, struct engine_stats *out);
+    /* Verifies every checksum and the order of keys of all files in use; the first fault is described. */
+    enum result (*check)(struct engine *e, struct errmsg *msg);
+};
+
+struct engine {
+    const struct engine_ops *ops;
+};
+
+extern const struct engine_ops engine_lsm;    /* src/engine/lsm */
+extern const struct engine_ops engine_memory; /* src/engine/memory */
+/* NULL when there is no engine of that name. */
+const struct engine_ops *engine_by_name(const char *name);
+
+#endif

@@ -1,0 +1,166 @@
+/* The front: log, memtables, private tables, sequence numbers, gate and views, over an engine. One front is one shard's
+ * data. This is the one header a program outside the server needs (benchmark, offline checker, tests).
+ *
+ * Commit pipeline. A batch gets the next sequence number, is copied into the log ring, inserted into the memtable and
+ * made visible by one store; the log thread (or a committer, see front_kick) writes the ring to the log files.
+ *     visible >= written >= durable;   gate = durable ("always") or written ("everysec", "no").
+ * Nothing above the gate may be shown to anybody but its own writer. A memtable is handed to the engine only when the
+ * gate has passed all it holds, so the engine needs one version per key.
+ *
+ * Threads. front_reserve, front_commit, front_visible's use as a snapshot: by the holder of the write latch, one at a
+ * time (the front does not lock; callers outside the server bring a mutex). Reading: any thread. */
+#ifndef VARVE_FRONT_FRONT_H
+#define VARVE_FRONT_FRONT_H
+
+#include "engine/engine.h"
+
+enum front_fsync { FRONT_FSYNC_ALWAYS, FRONT_FSYNC_EVERYSEC, FRONT_FSYNC_NO };
+enum front_recovery {
+    FRONT_RECOVER_STRICT,        /* damage anywhere but a torn tail refuses to start (default) */
+    FRONT_RECOVER_POINT_IN_TIME, /* stop at the first damage, keep the prefix */
+    FRONT_RECOVER_SALVAGE,       /* skip what is damaged, keep all that can be read */
+};
+
+struct front;
+
+struct front_options {
+    struct env *env;
+    const struct engine_ops *engine;
+    const char *dir;             /* created (0700) when missing */
+    bool create;                 /* allow an empty directory to become a data directory */
+    enum front_fsync fsync;
+    enum front_recovery recovery;
+    uint64_t memtable_bytes;     /* 0: 64 MiB; a memtable is sealed when it has this much */
+    int memtables_max;           /* 0: 3; active and sealed ones; no more: RES_WOULD_BLOCK from front_reserve */
+    uint64_t log_segment_bytes;  /* 0: 64 MiB */
+    uint64_t log_ring_bytes;     /* 0: 16 MiB; a power of two */
+    struct engine_options tuning; /* cache_bytes, block_bytes, table_bytes ...; env, dir, callbacks are filled in */
+    /* Called by whichever thread caused it, with no lock held, never inside front_commit. Must be quick: they post
+     * messages. May be NULL. */
+    void (*on_gate)(void *arg, uint64_t gate);   /* the gate moved */
+    void (*on_space)(void *arg);                 /* front_reserve may succeed again */
+    void (*on_failure)(void *arg, enum result why, const char *sentence); /* the log failed: the gate is frozen for good */
+    void *arg;
+};
+
+/* Opens, locks and recovers; logs progress for long replays. On failure *msg says what is wrong, in which file and at
+ * which offset, and what to do. */
+enum result front_open(const struct front_options *options, struct front **out, struct errmsg *msg) MUST_CHECK;
+/* Writes and syncs all that is visible (unless frozen), stops the threads, frees. The memtable need not be flushed. */
+enum result front_close(struct front *f) MUST_CHECK;
+
+/* Fixed when the data directory was made, kept in its identity file. */
+struct front_identity {
+    uint8_t uuid[16];
+    uint64_t seed[2];    /* of the key hash: hash_siphash */
+    uint32_t format;     /* version of everything on disk */
+    char engine[16];
+    uint64_t boot_epoch; /* 1 at the first open, one more at each open: the high part of object ids */
+};
+const struct front_identity *front_identity(const struct front *f);
+
+/* ---- marks ---- */
+uint64_t front_visible(const struct front *f);
+uint64_t front_written(const struct front *f);
+uint64_t front_durable(const struct front *f);
+uint64_t front_gate(const struct front *f);
+bool front_frozen(const struct front *f); /* the log failed; reads at the gate go on */
+/* Takes effect as EXECUTION's rule 1 says: the gate never goes back. Under the latch. */
+void front_set_fsync(struct front *f, enum front_fsync mode);
+
+/* ---- writing ---- */
+struct batch_record {
+    struct engine_key key;
+    struct slice value; /* empty for a tombstone */
+    uint8_t kind;       /* enum record_kind */
+};
+/* Counters kept beside the data: id is a keyspace; index 0 keys, 1 keys with expiry. */
+struct batch_counter {
+    uint32_t id;
+    int64_t keys, expires;
+};
+struct batch {
+    const struct batch_record *records; /* at most one record per key, any order */
+    size_t count;
+    const struct batch_counter *counters;
+    size_t counter_count;
+    uint64_t now_ms;                 /* the time the command was executed at */
+    struct engine_table *table;      /* a finished private table to attach, or NULL; records apply above it */
+    uint64_t table_number;
+};
+/* Log bytes of a batch before compression: what front_reserve must be told. */
+size_t front_batch_bytes(const struct batch *b);
+/* May the batch be committed now? RES_OK; RES_WOULD_BLOCK: no log space or memtable yet, on_space will tell;
+ * RES_NO_SPACE: the file system refuses; RES_READ_ONLY: frozen; RES_INVALID: larger than any log record may be (write
+ * it as a private table). Never waits. */
+enum result front_reserve(struct front *f, const struct batch *b) MUST_CHECK;
+/* Cannot fail after front_reserve said yes for this batch under the same hold of the latch. Returns its sequence. */
+uint64_t front_commit(struct front *f, const struct batch *b);
+#define FRONT_BATCH_MAX (1024 * 1024) /* above this many bytes: a private table */
+/* After the latch is released, once per row of commits: gets the ring on its way to the files. Under everysec and no,
+ * writes it here if nobody else is at it; under always wakes the log thread if it sleeps. Any thread. */
+void front_kick(struct front *f);
+/* Waits until sequence <= gate, or RES_READ_ONLY when frozen below it. For tests and tools; never on a reactor. */
+enum result front_wait(struct front *f, uint64_t sequence) MUST_CHECK;
+/* Seals the active memtable and waits until the engine has it all. */
+enum result front_flush(struct front *f) MUST_CHECK;
+
+/* ---- reading ---- */
+struct front_view;
+/* Inside an epoch section; valid until it ends. Load the view first, then choose the snapshot: gate (readers) or
+ * visible (the latch holder). */
+struct front_view *front_view(struct front *f);
+/* A counted reference, for what lives longer than an epoch section. */
+struct front_view *front_view_ref(struct front *f);
+void front_view_unref(struct front_view *v);
+
+/* The newest version at or below the snapshot. The value is borrowed until the epoch section ends. RES_NOT_FOUND,
+ * RES_WOULD_BLOCK (flags has ENGINE_NOWAIT, which get always needs inside an epoch section), RES_CORRUPT, RES_IO. */
+enum result front_get(struct front_view *v, uint64_t snapshot, const struct engine_key *key, int flags, struct slice *value,
+                      struct engine_miss *miss) MUST_CHECK;
+/* For a thread that may wait, outside of epoch sections, holding the view: copies the value into malloc'd memory. */
+enum result front_get_wait(struct front_view *v, uint64_t snapshot, const struct engine_key *key, uint8_t **value,
+                           size_t *len) MUST_CHECK;
+void front_prefetch(struct front_view *v, const struct engine_key *key);
+/* [lower, upper) at a snapshot; tombstones hidden. The iterator holds a reference on the view; works outside of epoch
+ * sections. With ITER_NOWAIT it answers RES_WOULD_BLOCK also where ordering recent writes first would take over 1 ms. */
+enum result front_iter(struct front_view *v, uint64_t snapshot, struct slice lower, struct slice upper, int flags,
+                       struct iter **out) MUST_CHECK;
+
+/* ---- counters ---- */
+struct front_counts {
+    int64_t keys, expires;
+};
+/* As of the newest commit; under the latch. */
+struct front_counts front_counts_latched(const struct front *f, uint32_t id);
+/* As of a snapshot between the gate and visible (any thread, no latch). */
+struct front_counts front_counts_at(struct front *f, uint32_t id, uint64_t snapshot);
+
+/* ---- private tables: see engine.h ---- */
+enum result front_table_begin(struct front *f, struct engine_table **out) MUST_CHECK;
+enum result front_table_add(struct front *f, struct engine_table *t, struct slice key, uint8_t kind, struct slice value) MUST_CHECK;
+enum result front_table_finish(struct front *f, struct engine_table *t, uint64_t *number) MUST_CHECK;
+void front_table_abort(struct front *f, struct engine_table *t);
+
+/* ---- maintenance ---- */
+enum result front_compact(struct front *f) MUST_CHECK; /* flush, then compact everything; waits */
+enum result front_check(struct front *f, struct errmsg *msg) MUST_CHECK;
+void front_set_cache_bytes(struct front *f, uint64_t bytes);
+
+struct front_stats {
+    struct engine_stats engine;
+    uint64_t visible, written, durable, gate;
+    uint64_t memtable_bytes, memtables, memtable_records;
+    uint64_t log_bytes_written, log_writes, log_syncs, log_groups, log_segments, log_bytes_live;
+    uint64_t log_sync_ns_total, log_sync_ns_max;
+    uint64_t commits, commit_records, reserve_waits, pace_waits;
+    uint64_t recovered_commits, recovered_bytes, recovery_ms, torn_bytes;
+    uint64_t views;
+    int frozen;
+    enum result frozen_why;
+};
+void front_stats(struct front *f, struct front_stats *out);
+/* A sentence why the log is frozen, or "". */
+const char *front_failure(const struct front *f);
+
+#endif
