@@ -1,0 +1,86 @@
+/* One run of a command: what a handler gets, and all it may touch.
+ *
+ * Reads go: overlay (own writes) -> memtables at the snapshot -> engine. Writes go to the overlay only. On a reactor a
+ * read that would wait for the disk answers RES_WOULD_BLOCK, which the handler passes up; the run is dropped and
+ * repeated on a pool thread, where the same functions wait. Slices that reads return are valid until the run ends. */
+#ifndef VARVE_EXEC_CALL_H
+#define VARVE_EXEC_CALL_H
+
+#include "base/arena.h"
+#include "engine/engine.h"
+#include "exec/command.h"
+#include "exec/session.h"
+#include "exec/sink.h"
+
+struct shard;
+struct overlay;
+struct front_view;
+struct settings; /* src/conf: the snapshot of all settings this run sees */
+
+enum call_mode {
+    CALL_READ = 1,     /* at a snapshot, no latch */
+    CALL_LATCHED = 2,  /* holds the write latch: S = visible */
+    CALL_PREPARED = 4, /* a write run beforehand, to be validated */
+    CALL_MAY_WAIT = 8, /* on a pool thread: reads wait for the disk */
+};
+
+enum signal_kind { /* what happened to a key: for WATCH, validation, events, waiters */
+    SIGNAL_WRITE = 1, SIGNAL_NEW = 2, SIGNAL_DELETED = 4, SIGNAL_EXPIRED = 8,
+};
+
+struct call {
+    struct shard *shard;
+    struct session *session;
+    const struct command_entry *entry;
+    const struct slice *argv;
+    int argc;
+    struct sink *reply;
+    const struct settings *settings;
+    uint64_t now_ms;   /* the one clock of this run */
+    uint64_t snapshot; /* S */
+    struct front_view *view;
+    unsigned mode;
+    struct arena *arena;     /* scratch memory of this run */
+    struct overlay *overlay; /* NULL: a read */
+    uint64_t random_state;   /* seeded per call, the same in every rerun */
+    uint64_t bind;           /* the reply waits for this sequence too (0: none) */
+    /* what validation of a prepared run needs; kept by the functions below */
+    struct {
+        uint64_t *keys; /* hashes of the keys looked up */
+        size_t count, cap;
+        uint64_t first_due; /* earliest expiry among the keys seen alive */
+        bool used_dbs;      /* looked at the database map */
+    } seen;
+    uint64_t keyspace_hits, keyspace_misses; /* added to the statistics when the run counts */
+    int error_closed;
+};
+
+static inline struct slice call_arg(const struct call *c, int i) { return c->argv[i]; }
+
+/* Reads one record. RES_OK, RES_NOT_FOUND, RES_WOULD_BLOCK, or an error to pass up. */
+enum result call_get(struct call *c, const struct engine_key *key, struct slice *value) MUST_CHECK;
+/* [lower, upper) over overlay and snapshot. Bounds are copied. */
+enum result call_iter(struct call *c, struct slice lower, struct slice upper, int flags, struct iter **out) MUST_CHECK;
+
+/* Writes into the overlay (key and value bytes are copied unless they lie in c->arena: see _keep). A later write of the
+ * same key replaces the earlier. RES_NO_MEMORY, or RES_WOULD_BLOCK when a latched run grew too large for its place. */
+enum result call_put(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
+/* The same, without copying: both live in c->arena or in argv. */
+enum result call_put_keep(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
+enum result call_delete(struct call *c, const struct engine_key *key) MUST_CHECK;
+/* Exact counters: id is the keyspace. */
+void call_count(struct call *c, uint32_t keyspace, int keys, int expires);
+/* Counters as this run sees them, its own writes included. For a read the reply is bound to what it saw. */
+void call_counts(struct call *c, uint32_t keyspace, int64_t *keys, int64_t *expires);
+/* The key was changed. hash is store_key.hash. */
+enum result call_signal(struct call *c, uint32_t db, struct slice key, uint64_t hash, enum signal_kind kind) MUST_CHECK;
+/* A database was flushed or swapped: everything that looked at databases is invalid. */
+void call_signal_dbs(struct call *c);
+/* For validation: this key (by hash) was looked up; it was alive and is due at expire_ms (0: never). */
+enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHECK;
+/* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
+ * every few hundred elements and return RES_WOULD_BLOCK. Never true on the pool. */
+bool call_too_long(struct call *c);
+uint64_t call_random(struct call *c);
+
+#endif

@@ -1,0 +1,147 @@
+/* The shard: one range of slots with its front, write latch, touched table and pool. An object, never a set of globals:
+ * one process will hold several. EXECUTION in docs/ gives the rules by number.
+ *
+ * A worker is a thread that runs commands and must not sleep: a reactor. It is registered once, owns scratch memory and
+ * statistics, and is woken through wake() when something it waits for may have come. */
+#ifndef VARVE_EXEC_SHARD_H
+#define VARVE_EXEC_SHARD_H
+
+#include "base/histogram.h"
+#include "exec/call.h"
+#include "front/front.h"
+
+struct shard;
+struct exec_worker;
+
+struct shard_options {
+    struct front_options front;   /* callbacks are the shard's own */
+    int pool_threads;             /* 0: 16 */
+    int max_workers;              /* 0: 64 */
+    size_t command_count;         /* entries have ids below this */
+    uint64_t batch_limit;         /* bytes a command may write at most; 0: 4 GiB */
+};
+enum result shard_open(const struct shard_options *options, struct shard **out, struct errmsg *msg) MUST_CHECK;
+/* No command runs any more; waits for the pool; closes the front. */
+enum result shard_close(struct shard *s) MUST_CHECK;
+struct front *shard_front(struct shard *s);
+/* What the store keeps per shard (database map, expiry). Set once after open. */
+void shard_set_store(struct shard *s, void *store);
+void *shard_store(struct shard *s);
+/* Read-copy-update: calls that start afterwards see the new snapshot. The old one may be freed through an epoch. */
+void shard_set_settings(struct shard *s, const struct settings *settings);
+
+/* Limits the executor itself needs, changed at run time by the server. Microseconds; slowlog < 0: off. */
+struct shard_tuning {
+    int64_t slowlog_us;
+    size_t slowlog_max;
+    int64_t latency_ms; /* latency-monitor-threshold; 0: off */
+    const char *password_required; /* non-NULL: sessions must authenticate; only its being set matters here */
+    int64_t denyoom_bytes;
+};
+void shard_tune(struct shard *s, const struct shard_tuning *t);
+
+/* ---- workers ---- */
+struct exec_worker_options {
+    const char *name;
+    /* Any thread: make the worker look again (latch free, log space, gate passed `waiting_floor`). */
+    void (*wake)(void *arg);
+    void *arg;
+};
+struct exec_worker *exec_worker_new(struct shard *s, const struct exec_worker_options *options);
+void exec_worker_free(struct exec_worker *w);
+struct shard *exec_worker_shard(struct exec_worker *w);
+
+enum exec_outcome {
+    EXEC_DONE,   /* the reply is in the sink; it may leave when the gate has reached session->floor */
+    EXEC_PARKED, /* nothing happened (latch, log space or pause): run it again after wake() */
+    EXEC_AWAY,   /* on the pool: session->ops->completed() will bring the reply; argv stays valid until then */
+};
+/* Runs one command of a session on its worker. argv[0] is the name as sent; entry the subcommand's where there is one.
+ * Checks authentication and pause; arity and existence are the caller's (cmd/table.h). The worker may hold the write
+ * latch afterwards, so that the next commands run in the same row. */
+enum exec_outcome exec_run(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
+                           const struct slice *argv, struct sink *reply);
+/* The worker has no more commands ready: release the latch, get the log on its way. Before every sleep. */
+void exec_row_end(struct exec_worker *w);
+/* Starts fetching what the command's keys need; called for the next commands of a pipeline. */
+void exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
+                   const struct slice *argv);
+/* The lowest floor among replies this worker holds back; UINT64_MAX: none. wake() comes when the gate passes it. After
+ * setting it the caller looks at the gate once more before it sleeps. */
+void exec_set_waiting_floor(struct exec_worker *w, uint64_t floor);
+uint64_t shard_gate(struct shard *s);
+/* true: the log failed; replies above the gate will never leave and their connections are closed. */
+bool shard_frozen(struct shard *s);
+
+/* ---- background ---- */
+/* Runs fn as a prepared write on the calling thread, which may wait: prepare, latch, validate, commit, again if needed.
+ * For expiry and the like. *sequence: what it committed (0: nothing). */
+enum result exec_background(struct shard *s, command_fn *fn, void *arg, uint64_t *sequence) MUST_CHECK;
+void *call_background_arg(struct call *c);
+/* The process-wide clock of rule 7, in ms. */
+uint64_t shard_now_ms(struct shard *s);
+
+/* ---- CLIENT PAUSE ---- */
+enum shard_pause { SHARD_PAUSE_OFF, SHARD_PAUSE_WRITE, SHARD_PAUSE_ALL };
+void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
+
+/* ---- hooks of the server, set before the first command ---- */
+struct shard_hooks {
+    /* A command has run (not a dropped run); only called while shard_monitors > 0. floor: when it may be shown. */
+    void (*monitor)(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
+    /* The log failed. */
+    void (*failure)(void *arg, enum result why, const char *sentence);
+    void *arg;
+};
+void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
+void shard_monitors_add(struct shard *s, int change);
+
+/* ---- statistics ---- */
+struct command_stats {
+    uint64_t calls, usec, rejected, failed;
+    struct histogram latency; /* ns */
+};
+/* Sums one command over all workers; out->latency is initialised by the caller and merged into. */
+void shard_command_stats(struct shard *s, uint16_t id, struct command_stats *out);
+struct shard_stats {
+    uint64_t commands, keyspace_hits, keyspace_misses, expired_keys, error_replies;
+    uint64_t latch_takes, latch_held_ns, latch_held_max_ns, latch_parks, latch_over_1ms;
+    uint64_t away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
+    uint64_t pool_queue, pool_running, pool_threads;
+};
+void shard_stats(struct shard *s, struct shard_stats *out);
+void shard_reset_stats(struct shard *s);
+void shard_count_expired(struct shard *s, uint64_t n);
+void shard_count_rejected(struct exec_worker *w, const struct command_entry *entry);
+void shard_count_error(struct exec_worker *w, struct slice error_text); /* errorstat_* by code word */
+typedef void shard_error_fn(void *arg, const char *code, uint64_t count);
+void shard_each_error(struct shard *s, shard_error_fn *fn, void *arg);
+
+/* ---- slow log (mutex inside; copies) ---- */
+struct slowlog_entry {
+    uint64_t id, time_s, duration_us;
+    int argc;
+    struct slice *argv; /* trimmed as Redis does: 32 arguments, 128 bytes */
+    char address[64], name[64];
+};
+typedef void slowlog_fn(void *arg, const struct slowlog_entry *entry);
+void shard_slowlog_each(struct shard *s, size_t newest, slowlog_fn *fn, void *arg);
+size_t shard_slowlog_len(struct shard *s);
+void shard_slowlog_reset(struct shard *s);
+
+/* ---- latency monitor ---- */
+void shard_latency_add(struct shard *s, const char *event, uint64_t ms);
+struct latency_sample {
+    uint32_t time_s, ms;
+};
+struct latency_series {
+    const char *event;
+    uint32_t max;
+    int count;
+    struct latency_sample sample[160]; /* oldest first */
+};
+typedef void latency_fn(void *arg, const struct latency_series *series);
+void shard_latency_each(struct shard *s, latency_fn *fn, void *arg);
+int shard_latency_reset(struct shard *s, const char *event); /* NULL: all; returns how many */
+
+#endif
