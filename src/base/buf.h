@@ -20,13 +20,7 @@ enum result buf_append(struct buf *b, const void *data, size_t len) MUST_CHECK;
 enum result buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 void buf_consume(struct buf *b, size_t len);   /* drops len bytes from the front */
 void buf_trim(struct buf *b, size_t keep_cap); /* gives memory back above keep_cap */
-static inline struct slice buf_slice(const struct buf *b)
-{
-    return slice_of(b->data, b->len);
-}
-static inline void buf_clear(struct buf *b)
-{
-    b->len = 0;
-}
+static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->data, b->len); }
+static inline void buf_clear(struct buf *b) { b->len = 0; }
 
 #endif

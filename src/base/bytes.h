@@ -38,18 +38,9 @@ static inline uint64_t get_be64(const uint8_t *p)
     memcpy(&v, p, 8);
     return __builtin_bswap64(v);
 }
-static inline void put_le16(uint8_t *p, uint16_t v)
-{
-    memcpy(p, &v, 2);
-}
-static inline void put_le32(uint8_t *p, uint32_t v)
-{
-    memcpy(p, &v, 4);
-}
-static inline void put_le64(uint8_t *p, uint64_t v)
-{
-    memcpy(p, &v, 8);
-}
+static inline void put_le16(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
+static inline void put_le32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
+static inline void put_le64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
 static inline uint16_t get_le16(const uint8_t *p)
 {
     uint16_t v;
@@ -81,10 +72,7 @@ static inline size_t put_varint(uint8_t *p, uint64_t v)
     p[n++] = (uint8_t)v;
     return n;
 }
-static inline size_t varint_size(uint64_t v)
-{
-    return v ? (size_t)(63 - __builtin_clzll(v)) / 7 + 1 : 1;
-}
+static inline size_t varint_size(uint64_t v) { return v ? (size_t)(63 - __builtin_clzll(v)) / 7 + 1 : 1; }
 /* Takes one varint off the front of *in; false when it is cut off or longer than 64 bits (then *in is unchanged). */
 bool take_varint(struct slice *in, uint64_t *out);
 /* Takes len bytes off the front; false when there are fewer. */

@@ -12,15 +12,9 @@ struct slice {
     size_t len;
 };
 
-static inline struct slice slice_of(const void *data, size_t len)
-{
-    return (struct slice){data, len};
-}
+static inline struct slice slice_of(const void *data, size_t len) { return (struct slice){data, len}; }
 
-static inline struct slice slice_str(const char *text)
-{
-    return (struct slice){(const uint8_t *)text, strlen(text)};
-}
+static inline struct slice slice_str(const char *text) { return (struct slice){(const uint8_t *)text, strlen(text)}; }
 
 #define SLICE_LIT(text) ((struct slice){(const uint8_t *)("" text), sizeof(text) - 1})
 

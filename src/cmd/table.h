@@ -16,6 +16,7 @@ const struct command_entry *command_lookup(struct slice name);
 const struct command_entry *command_resolve(int argc, const struct slice *argv, char error[512]);
 /* Calls each for the keys of a request, by its key specifications; false when they cannot be found or do not fit. */
 typedef void command_key_fn(void *arg, struct slice key, uint16_t keyspec_flags);
-bool command_keys(const struct command_entry *entry, int argc, const struct slice *argv, command_key_fn *each, void *arg);
+bool command_keys(const struct command_entry *entry, int argc, const struct slice *argv, command_key_fn *each,
+                  void *arg);
 
 #endif

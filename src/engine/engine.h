@@ -58,16 +58,18 @@ struct engine_view;
 
 struct engine_options {
     struct env *env;
-    const char *dir;        /* exists; the engine's files live here beside the front's */
-    uint64_t cache_bytes;   /* budget for blocks, filters, indexes */
-    uint32_t block_bytes;   /* 0: 4096 */
-    uint64_t table_bytes;   /* 0: 16 MiB; tests make it tiny */
+    const char *dir;           /* exists; the engine's files live here beside the front's */
+    uint64_t cache_bytes;      /* budget for blocks, filters, indexes */
+    uint32_t block_bytes;      /* 0: 4096 */
+    uint64_t table_bytes;      /* 0: 16 MiB; tests make it tiny */
     uint64_t base_level_bytes; /* 0: 4 * table_bytes... the smallest target size of a level */
-    int compaction_threads; /* 0: 1 */
-    int max_open_tables;    /* 0: no limit of its own */
-    bool create;            /* make an empty engine when there is none */
-    void (*on_change)(void *arg); /* the current view has been replaced (compaction); never called inside absorb/attach */
-    void (*on_failure)(void *arg, enum result why, const char *sentence); /* a background write failed: engine is read-only */
+    int compaction_threads;    /* 0: 1 */
+    int max_open_tables;       /* 0: no limit of its own */
+    bool create;               /* make an empty engine when there is none */
+    /* the current view has been replaced (compaction); never called inside absorb/attach */
+    void (*on_change)(void *arg);
+    /* a background write failed: engine is read-only */
+    void (*on_failure)(void *arg, enum result why, const char *sentence);
     void *arg;
 };
 
@@ -99,8 +101,8 @@ struct engine_ops {
     bool persistent; /* false: no log either, nothing survives the process */
 
     /* boundary: out, state is malloc'd for the caller (data NULL when new). */
-    enum result (*open)(const struct engine_options *options, struct engine **out, uint64_t *sequence, struct slice *state,
-                        struct errmsg *msg);
+    enum result (*open)(const struct engine_options *options, struct engine **out, uint64_t *sequence,
+                        struct slice *state, struct errmsg *msg);
     void (*close)(struct engine *e); /* waits for background work to stop at a safe point; views must be released */
 
     /* Writes the run (sorted, tombstones included, one record a key) and installs it with its boundary durably, or
@@ -118,7 +120,8 @@ struct engine_ops {
     enum result (*table_open)(struct engine *e, uint64_t number, struct engine_table **out);
     enum result (*table_get)(struct engine_table *t, const struct engine_key *key, int flags, uint8_t *kind,
                              struct slice *value, struct engine_miss *miss);
-    enum result (*table_iter)(struct engine_table *t, struct slice lower, struct slice upper, int flags, struct iter **out);
+    enum result (*table_iter)(struct engine_table *t, struct slice lower, struct slice upper, int flags,
+                              struct iter **out);
     void (*table_release)(struct engine_table *t); /* after attach, when the front no longer reads it as such */
     enum result (*attach)(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary);
     enum result (*table_sweep)(struct engine *e); /* after recovery: removes unattached tables nobody opened */
@@ -134,7 +137,8 @@ struct engine_ops {
     void (*miss_fini)(struct engine *e, struct engine_miss *miss);
     /* Starts fetching what a later get of this key will touch in memory; never waits. May be NULL. */
     void (*prefetch)(struct engine_view *v, const struct engine_key *key);
-    enum result (*iter_open)(struct engine_view *v, struct slice lower, struct slice upper, int flags, struct iter **out);
+    enum result (*iter_open)(struct engine_view *v, struct slice lower, struct slice upper, int flags,
+                             struct iter **out);
 
     /* Approximate bytes on disk in [lower, upper). */
     uint64_t (*range_bytes)(struct engine_view *v, struct slice lower, struct slice upper);

@@ -36,7 +36,10 @@ struct iter {
 };
 
 static inline enum result iter_seek(struct iter *it, struct slice target) { return it->ops->seek(it, target); }
-static inline enum result iter_seek_last(struct iter *it, struct slice target) { return it->ops->seek_last(it, target); }
+static inline enum result iter_seek_last(struct iter *it, struct slice target)
+{
+    return it->ops->seek_last(it, target);
+}
 static inline enum result iter_next(struct iter *it) { return it->ops->next(it); }
 static inline enum result iter_prev(struct iter *it) { return it->ops->prev(it); }
 static inline void iter_close(struct iter *it)

@@ -24,8 +24,12 @@ enum call_mode {
     CALL_MAY_WAIT = 8, /* on a pool thread: reads wait for the disk */
 };
 
-enum signal_kind { /* what happened to a key: for WATCH, validation, events, waiters */
-    SIGNAL_WRITE = 1, SIGNAL_NEW = 2, SIGNAL_DELETED = 4, SIGNAL_EXPIRED = 8,
+/* What happened to a key: for WATCH, validation, events, waiters. */
+enum signal_kind {
+    SIGNAL_WRITE = 1,
+    SIGNAL_NEW = 2,
+    SIGNAL_DELETED = 4,
+    SIGNAL_EXPIRED = 8,
 };
 
 struct call {

@@ -44,15 +44,36 @@ enum command_flags {
 
 /* ACL categories that do not follow from flags and group. */
 enum command_acl {
-    ACL_KEYSPACE = 1 << 0, ACL_DANGEROUS = 1 << 1, ACL_CONNECTION = 1 << 2, ACL_STRING = 1 << 3, ACL_BITMAP = 1 << 4,
-    ACL_HASH = 1 << 5, ACL_LIST = 1 << 6, ACL_SET = 1 << 7, ACL_SORTEDSET = 1 << 8, ACL_HYPERLOGLOG = 1 << 9,
-    ACL_GEO = 1 << 10, ACL_STREAM = 1 << 11, ACL_TRANSACTION = 1 << 12, ACL_SCRIPTING = 1 << 13, ACL_BLOCKING = 1 << 14,
+    ACL_KEYSPACE = 1 << 0,
+    ACL_DANGEROUS = 1 << 1,
+    ACL_CONNECTION = 1 << 2,
+    ACL_STRING = 1 << 3,
+    ACL_BITMAP = 1 << 4,
+    ACL_HASH = 1 << 5,
+    ACL_LIST = 1 << 6,
+    ACL_SET = 1 << 7,
+    ACL_SORTEDSET = 1 << 8,
+    ACL_HYPERLOGLOG = 1 << 9,
+    ACL_GEO = 1 << 10,
+    ACL_STREAM = 1 << 11,
+    ACL_TRANSACTION = 1 << 12,
+    ACL_SCRIPTING = 1 << 13,
+    ACL_BLOCKING = 1 << 14,
 };
 
-enum keyspec_flags { /* Redis' key specification flags */
-    KEY_RO = 1, KEY_RW = 2, KEY_OW = 4, KEY_RM = 8,
-    KEY_ACCESS = 16, KEY_UPDATE = 32, KEY_INSERT = 64, KEY_DELETE = 128,
-    KEY_NOT_KEY = 256, KEY_INCOMPLETE = 512, KEY_VARIABLE = 1024,
+/* Redis' key specification flags. */
+enum keyspec_flags {
+    KEY_RO = 1,
+    KEY_RW = 2,
+    KEY_OW = 4,
+    KEY_RM = 8,
+    KEY_ACCESS = 16,
+    KEY_UPDATE = 32,
+    KEY_INSERT = 64,
+    KEY_DELETE = 128,
+    KEY_NOT_KEY = 256,
+    KEY_INCOMPLETE = 512,
+    KEY_VARIABLE = 1024,
 };
 struct command_keyspec {
     uint16_t flags;
@@ -61,24 +82,32 @@ struct command_keyspec {
     const char *keyword; /* KEYS_KEYWORD, searched from startfrom */
     int startfrom;
     enum { KEYS_RANGE, KEYS_KEYNUM, KEYS_UNKNOWN_FIND } find;
-    int last, step, limit;             /* KEYS_RANGE: last relative to the first; -1 the last argument */
+    int last, step, limit;                       /* KEYS_RANGE: last relative to the first; -1 the last argument */
     int keynum_index, keynum_first, keynum_step; /* KEYS_KEYNUM */
     const char *notes;
 };
 
 enum command_arg_type {
-    ARG_STRING, ARG_INTEGER, ARG_DOUBLE, ARG_KEY, ARG_PATTERN, ARG_UNIX_TIME, ARG_PURE_TOKEN, ARG_ONEOF, ARG_BLOCK,
+    ARG_STRING,
+    ARG_INTEGER,
+    ARG_DOUBLE,
+    ARG_KEY,
+    ARG_PATTERN,
+    ARG_UNIX_TIME,
+    ARG_PURE_TOKEN,
+    ARG_ONEOF,
+    ARG_BLOCK,
 };
 enum command_arg_flags { ARG_OPTIONAL = 1, ARG_MULTIPLE = 2, ARG_MULTIPLE_TOKEN = 4 };
 struct command_arg {
     const char *name; /* NULL ends an array of arguments */
     enum command_arg_type type;
-    int key_spec;              /* ARG_KEY: index of its key specification */
-    const char *token;         /* NULL: none */
-    const char *since;         /* NULL: as the command */
+    int key_spec;      /* ARG_KEY: index of its key specification */
+    const char *token; /* NULL: none */
+    const char *since; /* NULL: as the command */
     int flags;
     const struct command_arg *children; /* ARG_ONEOF, ARG_BLOCK */
-    const char *display;       /* NULL: the name */
+    const char *display;                /* NULL: the name */
 };
 
 struct command_history {
@@ -90,10 +119,10 @@ struct command {
     int arity;        /* counts the name (and container); negative: at least */
     uint32_t flags;
     uint32_t acl;
-    const char *group;      /* Redis' documentation group: "string", "generic" ... */
+    const char *group; /* Redis' documentation group: "string", "generic" ... */
     const char *since;
     const char *complexity;
-    const char *summary;    /* one sentence of our own */
+    const char *summary;                        /* one sentence of our own */
     const char *deprecated_since, *replaced_by; /* or NULL */
     const struct command_keyspec *keys;         /* flags 0 ends an array; NULL: no keys */
     const struct command_arg *args;             /* or NULL */

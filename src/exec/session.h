@@ -27,19 +27,19 @@ enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKI
 
 struct session {
     const struct session_ops *ops;
-    uint64_t id;          /* any; 1, 2, 3 ... */
-    uint64_t floor;       /* highest sequence it committed or was bound to: its replies wait for it */
-    uint32_t db;          /* selected database number */
-    int resp;             /* 2 or 3 */
+    uint64_t id;    /* any; 1, 2, 3 ... */
+    uint64_t floor; /* highest sequence it committed or was bound to: its replies wait for it */
+    uint32_t db;    /* selected database number */
+    int resp;       /* 2 or 3 */
     bool authenticated;
     bool no_touch, no_evict, monitor;
     bool close_after_reply;
     enum session_reply_mode reply_mode;
     struct buf name, lib_name, lib_version;
     const struct command_entry *last_command;
-    uint64_t commands;    /* run so far */
+    uint64_t commands; /* run so far */
     uint64_t created_ms, active_ms;
-    void *connection;     /* the protocol's own */
+    void *connection; /* the protocol's own */
 };
 
 #endif

@@ -14,11 +14,11 @@ struct shard;
 struct exec_worker;
 
 struct shard_options {
-    struct front_options front;   /* callbacks are the shard's own */
-    int pool_threads;             /* 0: 16 */
-    int max_workers;              /* 0: 64 */
-    size_t command_count;         /* entries have ids below this */
-    uint64_t batch_limit;         /* bytes a command may write at most; 0: 4 GiB */
+    struct front_options front; /* callbacks are the shard's own */
+    int pool_threads;           /* 0: 16 */
+    int max_workers;            /* 0: 64 */
+    size_t command_count;       /* entries have ids below this */
+    uint64_t batch_limit;       /* bytes a command may write at most; 0: 4 GiB */
 };
 enum result shard_open(const struct shard_options *options, struct shard **out, struct errmsg *msg) MUST_CHECK;
 /* No command runs any more; waits for the pool; closes the front. */
@@ -34,7 +34,7 @@ void shard_set_settings(struct shard *s, const struct settings *settings);
 struct shard_tuning {
     int64_t slowlog_us;
     size_t slowlog_max;
-    int64_t latency_ms; /* latency-monitor-threshold; 0: off */
+    int64_t latency_ms;            /* latency-monitor-threshold; 0: off */
     const char *password_required; /* non-NULL: sessions must authenticate; only its being set matters here */
     int64_t denyoom_bytes;
 };

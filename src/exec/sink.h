@@ -22,15 +22,16 @@ struct sink_ops {
     void (*error)(struct sink *s, struct slice text);  /* "ERR what" without the sign; CR and LF become spaces */
     void (*integer)(struct sink *s, int64_t value);
     void (*bulk)(struct sink *s, struct slice value);
-    uint8_t *(*bulk_room)(struct sink *s, size_t len);  /* a bulk of len bytes for the caller to fill at once; NULL: no memory */
+    /* a bulk of len bytes for the caller to fill at once; NULL: no memory */
+    uint8_t *(*bulk_room)(struct sink *s, size_t len);
     void (*bulk_stream)(struct sink *s, uint64_t len, struct sink_source *src);
     void (*null)(struct sink *s);
     void (*null_array)(struct sink *s);
     void (*array)(struct sink *s, size_t count);
-    void (*map)(struct sink *s, size_t pairs);  /* RESP2: array of 2 * pairs */
+    void (*map)(struct sink *s, size_t pairs); /* RESP2: array of 2 * pairs */
     void (*set)(struct sink *s, size_t count);
-    void (*push)(struct sink *s, size_t count); /* RESP2: array */
-    void (*real)(struct sink *s, double value); /* RESP2: bulk */
+    void (*push)(struct sink *s, size_t count);  /* RESP2: array */
+    void (*real)(struct sink *s, double value);  /* RESP2: bulk */
     void (*boolean)(struct sink *s, bool value); /* RESP2: 0 or 1 */
     void (*big_number)(struct sink *s, struct slice decimal);
     void (*verbatim)(struct sink *s, const char format[4], struct slice text); /* "txt", "mkd" */

@@ -26,20 +26,21 @@ struct front;
 struct front_options {
     struct env *env;
     const struct engine_ops *engine;
-    const char *dir;             /* created (0700) when missing */
-    bool create;                 /* allow an empty directory to become a data directory */
+    const char *dir; /* created (0700) when missing */
+    bool create;     /* allow an empty directory to become a data directory */
     enum front_fsync fsync;
     enum front_recovery recovery;
-    uint64_t memtable_bytes;     /* 0: 64 MiB; a memtable is sealed when it has this much */
-    int memtables_max;           /* 0: 3; active and sealed ones; no more: RES_WOULD_BLOCK from front_reserve */
-    uint64_t log_segment_bytes;  /* 0: 64 MiB */
-    uint64_t log_ring_bytes;     /* 0: 16 MiB; a power of two */
+    uint64_t memtable_bytes;      /* 0: 64 MiB; a memtable is sealed when it has this much */
+    int memtables_max;            /* 0: 3; active and sealed ones; no more: RES_WOULD_BLOCK from front_reserve */
+    uint64_t log_segment_bytes;   /* 0: 64 MiB */
+    uint64_t log_ring_bytes;      /* 0: 16 MiB; a power of two */
     struct engine_options tuning; /* cache_bytes, block_bytes, table_bytes ...; env, dir, callbacks are filled in */
     /* Called by whichever thread caused it, with no lock held, never inside front_commit. Must be quick: they post
      * messages. May be NULL. */
-    void (*on_gate)(void *arg, uint64_t gate);   /* the gate moved */
-    void (*on_space)(void *arg);                 /* front_reserve may succeed again */
-    void (*on_failure)(void *arg, enum result why, const char *sentence); /* the log failed: the gate is frozen for good */
+    void (*on_gate)(void *arg, uint64_t gate); /* the gate moved */
+    void (*on_space)(void *arg);               /* front_reserve may succeed again */
+    /* the log failed: the gate is frozen for good */
+    void (*on_failure)(void *arg, enum result why, const char *sentence);
     void *arg;
 };
 
@@ -52,8 +53,8 @@ enum result front_close(struct front *f) MUST_CHECK;
 /* Fixed when the data directory was made, kept in its identity file. */
 struct front_identity {
     uint8_t uuid[16];
-    uint64_t seed[2];    /* of the key hash: hash_siphash */
-    uint32_t format;     /* version of everything on disk */
+    uint64_t seed[2]; /* of the key hash: hash_siphash */
+    uint32_t format;  /* version of everything on disk */
     char engine[16];
     uint64_t boot_epoch; /* 1 at the first open, one more at each open: the high part of object ids */
 };
@@ -84,8 +85,8 @@ struct batch {
     size_t count;
     const struct batch_counter *counters;
     size_t counter_count;
-    uint64_t now_ms;                 /* the time the command was executed at */
-    struct engine_table *table;      /* a finished private table to attach, or NULL; records apply above it */
+    uint64_t now_ms;            /* the time the command was executed at */
+    struct engine_table *table; /* a finished private table to attach, or NULL; records apply above it */
     uint64_t table_number;
 };
 /* Log bytes of a batch before compression: what front_reserve must be told. */
@@ -116,8 +117,8 @@ void front_view_unref(struct front_view *v);
 
 /* The newest version at or below the snapshot. The value is borrowed until the epoch section ends. RES_NOT_FOUND,
  * RES_WOULD_BLOCK (flags has ENGINE_NOWAIT, which get always needs inside an epoch section), RES_CORRUPT, RES_IO. */
-enum result front_get(struct front_view *v, uint64_t snapshot, const struct engine_key *key, int flags, struct slice *value,
-                      struct engine_miss *miss) MUST_CHECK;
+enum result front_get(struct front_view *v, uint64_t snapshot, const struct engine_key *key, int flags,
+                      struct slice *value, struct engine_miss *miss) MUST_CHECK;
 /* For a thread that may wait, outside of epoch sections, holding the view: copies the value into malloc'd memory. */
 enum result front_get_wait(struct front_view *v, uint64_t snapshot, const struct engine_key *key, uint8_t **value,
                            size_t *len) MUST_CHECK;
@@ -138,7 +139,8 @@ struct front_counts front_counts_at(struct front *f, uint32_t id, uint64_t snaps
 
 /* ---- private tables: see engine.h ---- */
 enum result front_table_begin(struct front *f, struct engine_table **out) MUST_CHECK;
-enum result front_table_add(struct front *f, struct engine_table *t, struct slice key, uint8_t kind, struct slice value) MUST_CHECK;
+enum result front_table_add(struct front *f, struct engine_table *t, struct slice key, uint8_t kind, struct slice value)
+    MUST_CHECK;
 enum result front_table_finish(struct front *f, struct engine_table *t, uint64_t *number) MUST_CHECK;
 void front_table_abort(struct front *f, struct engine_table *t);
 

@@ -13,16 +13,26 @@
 #include "exec/call.h"
 #include "exec/shard.h"
 
-#define STORE_KEY_INLINE 448       /* longer keys: prefix and hash, STORE_KEY_INLINE + 1 bytes exactly */
-#define STORE_INLINE_STRING 16384  /* longer strings lie in pieces */
+#define STORE_KEY_INLINE 448      /* longer keys: prefix and hash, STORE_KEY_INLINE + 1 bytes exactly */
+#define STORE_INLINE_STRING 16384 /* longer strings lie in pieces */
 #define STORE_CHUNK 16384
 #define STORE_STRING_MAX (512u * 1024 * 1024)
 #define STORE_KEY_MAX (512u * 1024 * 1024)
 
 enum object_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_COUNT };
 const char *object_type_name(enum object_type type);
-enum object_encoding { ENCODING_RAW, ENCODING_INT, ENCODING_EMBSTR, ENCODING_LISTPACK, ENCODING_QUICKLIST,
-                       ENCODING_HASHTABLE, ENCODING_INTSET, ENCODING_SKIPLIST, ENCODING_STREAM, ENCODING_COUNT };
+enum object_encoding {
+    ENCODING_RAW,
+    ENCODING_INT,
+    ENCODING_EMBSTR,
+    ENCODING_LISTPACK,
+    ENCODING_QUICKLIST,
+    ENCODING_HASHTABLE,
+    ENCODING_INTSET,
+    ENCODING_SKIPLIST,
+    ENCODING_STREAM,
+    ENCODING_COUNT
+};
 const char *object_encoding_name(enum object_encoding encoding);
 
 /* Opened after the shard: loads the database map, starts the expiry thread. */
@@ -35,12 +45,12 @@ uint32_t store_databases(struct shard *s);
 
 /* ---- keys ---- */
 struct store_key {
-    struct slice user;     /* as the client sent it (borrowed) */
-    uint32_t db;           /* database number */
-    uint32_t keyspace;     /* what it maps to at the snapshot */
+    struct slice user; /* as the client sent it (borrowed) */
+    uint32_t db;       /* database number */
+    uint32_t keyspace; /* what it maps to at the snapshot */
     uint16_t slot;
     uint32_t h32;
-    uint64_t hash;         /* for signals and validation */
+    uint64_t hash; /* for signals and validation */
     struct engine_key meta;
     uint8_t bytes[ENGINE_KEY_MAX]; /* meta's; the struct must not be copied or moved */
 };
@@ -51,16 +61,16 @@ enum result store_key_init(struct call *c, uint32_t db, struct slice user, struc
 struct object {
     struct store_key *key;
     bool exists;
-    bool pieces;            /* the value lies in E records under `id` */
+    bool pieces; /* the value lies in E records under `id` */
     enum object_type type;
     enum object_encoding encoding;
-    uint64_t expire_ms;     /* 0: never */
-    uint64_t index_ms;      /* time of its entry in the expiry index; 0: none */
+    uint64_t expire_ms;      /* 0: never */
+    uint64_t index_ms;       /* time of its entry in the expiry index; 0: none */
     struct slice attributes; /* type-length-value, e.g. memcached flags, HTTP content type */
-    struct slice value;     /* inline: the bytes; valid until the run ends */
-    uint64_t length;        /* of a string, inline or not */
-    uint64_t id;            /* pieces: object id */
-    uint16_t home;          /* pieces: home slot */
+    struct slice value;      /* inline: the bytes; valid until the run ends */
+    uint64_t length;         /* of a string, inline or not */
+    uint64_t id;             /* pieces: object id */
+    uint16_t home;           /* pieces: home slot */
     uint32_t home_keyspace;
 };
 enum store_lookup_flags {
@@ -73,11 +83,12 @@ enum result store_read(struct call *c, struct store_key *key, int flags, struct 
 enum result store_write(struct call *c, struct store_key *key, struct object *out) MUST_CHECK;
 
 enum store_put_flags {
-    PUT_KEEP_TTL = 1,        /* else expire_ms argument holds (0: none) */
+    PUT_KEEP_TTL = 1, /* else expire_ms argument holds (0: none) */
     PUT_KEEP_ATTRIBUTES = 2,
 };
 /* Replaces the whole value by a string (encoding chosen as Redis would: int, embstr, raw). o comes from store_write. */
-enum result store_set_string(struct call *c, struct object *o, struct slice value, uint64_t expire_ms, int flags) MUST_CHECK;
+enum result store_set_string(struct call *c, struct object *o, struct slice value, uint64_t expire_ms, int flags)
+    MUST_CHECK;
 /* Removes the key (o exists). kind says why: SIGNAL_DELETED or SIGNAL_EXPIRED. O(1) for any size. */
 enum result store_delete(struct call *c, struct object *o, enum signal_kind kind) MUST_CHECK;
 /* Sets (ms > 0) or clears (0) the expiry. A time in the past deletes; that is the caller's to decide. */
@@ -91,7 +102,8 @@ enum result store_copy(struct call *c, struct object *src, struct object *dst) M
 /* The whole value, assembled in c->arena when it lies in pieces. */
 enum result store_string_all(struct call *c, const struct object *o, struct slice *out) MUST_CHECK;
 /* Bytes [offset, offset + len), cut at the end; absent bytes are zeros. */
-enum result store_string_range(struct call *c, const struct object *o, uint64_t offset, size_t len, struct slice *out) MUST_CHECK;
+enum result store_string_range(struct call *c, const struct object *o, uint64_t offset, size_t len, struct slice *out)
+    MUST_CHECK;
 /* Overwrites from offset, growing with zeros as needed (SETRANGE, APPEND, SETBIT). Touches only the chunks concerned. The
  * key is created when o->exists is false. encoding becomes raw. */
 enum result store_string_write(struct call *c, struct object *o, uint64_t offset, struct slice bytes) MUST_CHECK;
@@ -113,7 +125,8 @@ struct store_scan_entry {
 /* Examines about `count` metadata records from the cursor (whole runs of equal hash), calls each for keys that are alive; sets *cursor
  * to the next point, 0 at the end. Cursor: slot(14) h32(32), below 2^53. */
 typedef enum result store_scan_fn(struct call *c, void *arg, const struct store_scan_entry *entry);
-enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg) MUST_CHECK;
+enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg)
+    MUST_CHECK;
 /* A key drawn uniformly; exists = false in an empty database. */
 enum result store_random_key(struct call *c, uint32_t db, struct slice *out, bool *found) MUST_CHECK;
 

@@ -97,10 +97,7 @@ static inline void tap_test_at(void (*test)(void), const char *name)
 }
 
 /* Call inside a test, then return from it. `why` is a literal. */
-static inline void tap_skip(const char *why)
-{
-    atomic_store(&tap_skipped, why);
-}
+static inline void tap_skip(const char *why) { atomic_store(&tap_skipped, why); }
 
 /* Prints the plan; its value is main's. */
 static inline int tap_done(void)
