@@ -30,7 +30,9 @@ import resp
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VARVED = os.environ.get('VARVED') or os.path.join(ROOT, 'build', 'varved')
-REDIS = os.environ.get('REDIS_SERVER') or 'redis-server'
+# redis-server is redis-check-rdb under another name: one program that looks at its argv[0]. Debian ships it in
+# redis-tools, so the reference needs no package that installs a daemon.
+REDIS = os.environ.get('REDIS_SERVER') or '/usr/bin/redis-check-rdb'
 # Sanitized builds and loaded machines are slow; a start that takes this long is a failure.
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -106,9 +108,10 @@ class Server:
         for attempt in range(5):
             with open(self.log_path, 'ab') as log:
                 self.log_start = log.tell()
-                self.process = subprocess.Popen(self.wrapper + self.command() + list(extra), stdin=subprocess.DEVNULL,
-                                                stdout=log, stderr=log, env={**os.environ, **self.env},
-                                                preexec_fn=_die_with_parent)
+                command = self.wrapper + self.command() + [str(a) for a in extra]
+                self.process = subprocess.Popen(command, executable=None if self.wrapper else self.program,
+                                                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                                env={**os.environ, **self.env}, preexec_fn=_die_with_parent)
             self.status = None
             if not self.wait:
                 return self
@@ -275,7 +278,9 @@ class Redis(Server):
     name = 'redis-server'
 
     def command(self):
-        return [self.program, '--port', str(self.port), '--dir', self.dir, '--save', '', '--appendonly', 'no',
+        if self.wrapper:  # it would set argv[0] itself
+            raise ServerError('the reference runs without a wrapper')
+        return ['redis-server', '--port', str(self.port), '--dir', self.dir, '--save', '', '--appendonly', 'no',
                 '--enable-debug-command', 'yes'] + self.args
 
 

@@ -15,7 +15,8 @@ raises tap.Failed and ends that point; any other exception is a failure too, pri
 to skip. `tap.main()` runs them all, or those whose name contains an argument of the command line, prints the plan and
 exits with 1 when one failed.
 
-`tap.LONG` says whether this is `make check-long`; tap.pick(short, long) chooses a count by it.
+`tap.LONG` says whether this is `make check-long`; tap.pick(short, long) chooses a count by it. `tap.SANITIZER` is 'asan',
+'tsan' or '': a sanitized server is slow, so choose counts and time limits by it.
 """
 import os
 import sys
@@ -23,6 +24,7 @@ import time
 import traceback
 
 LONG = bool(os.environ.get('VARVE_TEST_LONG'))
+SANITIZER = os.environ.get('VARVE_SANITIZER', '')
 
 
 class Failed(AssertionError):

@@ -1,0 +1,109 @@
+# What tools/run, tools/test and .ci/run share: packages, configuring, building, counting. Sourced by /bin/sh with $top
+# set to the root of the tree; needs nothing that a bare Debian does not have.
+
+say() { printf '%s\n' "== $*" >&2; }
+die() { printf '%s\n' "${0##*/}: $*" >&2; exit 1; }
+
+# build_depends [all]: the packages of debian/control's Build-Depends, one a line; without "all" those that a build
+# needs and the tests alone do not (<!nocheck>).
+build_depends() {
+    awk -v all="${1:-}" '
+        /^#/ { next }
+        /^[^ \t]/ { on = 0 }
+        sub(/^Build-Depends:/, "") { on = 1 }
+        on { list = list " " $0 }
+        END {
+            n = split(list, entry, ",")
+            for (i = 1; i <= n; i++) {
+                if (entry[i] ~ /<!nocheck>/ && all != "all") continue
+                split(entry[i], word, " ")
+                if (word[1] != "") print word[1]
+            }
+        }' "$top/debian/control"
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "packages are missing and installing them needs root or sudo: $*"
+    fi
+}
+
+# install_missing [all]: apt-get what dpkg does not have. With all there, nothing is asked of the network.
+install_missing() {
+    missing=
+    for package in $(build_depends "$@"); do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing$missing"
+    as_root apt-get update -q >&2 || die "apt-get update failed"
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >&2 ||
+        die "apt-get install failed"
+}
+
+# configure_tree DIR ARGUMENTS...: DIR is configured with these arguments. Configured again only when they, the
+# compiler or the installed libraries have changed.
+configure_tree() {
+    dir=$1
+    shift
+    if [ ! -x "$top/configure" ] || [ -n "$(find "$top/configure.ac" -newer "$top/configure")" ]; then
+        say "autoreconf"
+        (cd "$top" && autoreconf -i) >&2 || die "autoreconf failed"
+    fi
+    mkdir -p "$dir" || die "cannot make $dir"
+    # shellcheck disable=SC2046
+    key="$top $* $(dpkg-query -W $(build_depends all) 2>/dev/null | cksum)"
+    if [ ! -f "$dir/Makefile" ] || [ "$(cat "$dir/.configured" 2>/dev/null)" != "$key" ]; then
+        say "configuring $dir: $*"
+        (cd "$dir" && "$top/configure" -q "$@") >"$dir.log" 2>&1 || {
+            cat "$dir.log" >&2
+            die "configure failed"
+        }
+        mv "$dir.log" "$dir/configure.out"
+        printf '%s\n' "$key" >"$dir/.configured"
+    fi
+}
+
+jobs() { nproc 2>/dev/null || echo 2; }
+
+# build_tree DIR: make.
+build_tree() {
+    say "building in $1"
+    make -s -C "$1" -j"$(jobs)" >&2
+}
+
+# check_tree DIR: builds and runs the tests of a configured tree, prints what did not pass, and adds the test points to
+# $passed and $failed. What does not build, or ends before its tests have run, is a failure.
+check_tree() {
+    dir=$1
+    build_tree "$dir" || {
+        failed=$((failed + 1))
+        return 1
+    }
+    say "testing in $dir"
+    find "$dir" -name '*.trs' -delete
+    status=0
+    { make -s -k -C "$dir" -j"$(jobs)" check 2>&1 || echo 1 >"$dir/.check-failed"; } >"$dir/check.out"
+    grep -E '^(FAIL|ERROR|XPASS|SKIP):|\*\*\*|: (error|warning):' "$dir/check.out"
+    [ ! -f "$dir/.check-failed" ] || { status=1; rm "$dir/.check-failed"; }
+    all=$(find "$dir" -name '*.trs' -exec cat {} +)
+    good=$(printf '%s\n' "$all" | grep -cE '^:test-result: (PASS|XFAIL)')
+    bad=$(printf '%s\n' "$all" | grep -cE '^:test-result: (FAIL|XPASS|ERROR)')
+    skipped=$(printf '%s\n' "$all" | grep -c '^:test-result: SKIP')
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+        tail -n 30 "$dir/check.out"
+    fi
+    if [ "$bad" -ne 0 ] && [ -f "$dir/test-suite.log" ]; then
+        grep -vE '^(ok|PASS:)' "$dir/test-suite.log" | tail -n 200
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    say "$dir: $good passed, $bad failed, $skipped skipped"
+    [ "$bad" -eq 0 ]
+}
