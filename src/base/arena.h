@@ -22,11 +22,10 @@ void *arena_grow(struct arena *a, size_t len); /* slow path of arena_alloc */
 /* NULL when the heap is exhausted. */
 static inline void *arena_alloc(struct arena *a, size_t len)
 {
-    len = (len + 7) & ~(size_t)7;
-    if ((size_t)(a->end - a->next) < len)
+    if ((size_t)(a->end - a->next) < len) /* the rest is a multiple of 8, so that rounding len up still fits */
         return arena_grow(a, len);
     void *p = a->next;
-    a->next += len;
+    a->next += (len + 7) & ~(size_t)7;
     return p;
 }
 void *arena_copy(struct arena *a, const void *data, size_t len);

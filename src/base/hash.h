@@ -12,7 +12,9 @@ struct hash_seed {
 uint64_t hash_siphash(const struct hash_seed *seed, const void *data, size_t len);
 /* Two independent 64-bit SipHashes: the name of a key too long for the engine. */
 void hash_siphash128(const struct hash_seed *seed, const void *data, size_t len, uint8_t out[16]);
-/* The low 32 bits of XXH3_64: the checksum of every file format here. `salt` binds the bytes to their place. */
+/* The low 32 bits of XXH3_64, exclusive-or the low 32 bits of hash_mix(salt): the checksum of every file format here.
+ * `salt` binds the bytes to their place (file number, offset). The salt comes last, so that the checksum of a record
+ * can be taken with salt 0 before its place is known and bound afterwards with checksum32_bind(). */
 uint32_t checksum32(const void *data, size_t len, uint64_t salt);
 /* CRC16/XMODEM of the key's hash tag (the part between the first '{' and the next '}', if not empty), modulo 16384:
  * the Redis Cluster specification's slot. */
@@ -26,5 +28,6 @@ static inline uint64_t hash_mix(uint64_t x) /* splitmix64's finaliser */
     x *= 0x94d049bb133111ebu;
     return x ^ (x >> 31);
 }
+static inline uint32_t checksum32_bind(uint32_t unsalted, uint64_t salt) { return unsalted ^ (uint32_t)hash_mix(salt); }
 
 #endif

@@ -45,11 +45,13 @@ void os_cond_broadcast(struct os_cond *c);
 
 struct os_thread {
     pthread_t id;
+    void *ticket; /* of the scheduler, if one is installed */
 };
 /* name: at most 15 characters, shown by `top -H`. */
 enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(void *arg), void *arg) MUST_CHECK;
 void os_thread_join(struct os_thread *t);
 void os_pause(void); /* a spin-wait hint */
+void os_sleep_ns(uint64_t ns);
 
 /* Points at which a test's scheduler may hand over to another thread. In production one predicted branch. */
 #define SCHED_POINTS(X)                                                                                                \
@@ -60,19 +62,25 @@ enum sched_point {
     SCHED_POINTS(SCHED_ENUM)
 #undef SCHED_ENUM
 };
-/* Installed by tests only, before any thread starts. Each function is called by the thread concerned. `block` is
- * called instead of sleeping on a lock or condition: it returns when the scheduler gives the thread another turn,
- * and the caller looks again. */
+/* Installed by tests only, before any thread starts; os/sched.h has the implementation. Each function is called by the
+ * thread concerned. `block` is called instead of sleeping on a lock or condition, which `what` names: it returns true
+ * when somebody called `wake` for it (or for no reason), false when timeout_ns of virtual time passed first; either
+ * way the caller looks again. Nobody else runs between the caller's last step and block(). Code that sleeps on
+ * something of its own (a descriptor, a futex) calls block and wake itself when hooks are there. */
+#define SCHED_FOREVER UINT64_MAX
 struct sched_hooks {
     void (*point)(enum sched_point where);
-    void (*block)(enum sched_point where, const void *what, uint64_t timeout_ns);
-    void (*started)(void);
+    bool (*block)(enum sched_point where, const void *what, uint64_t timeout_ns);
+    void (*wake)(const void *what, bool all); /* one of those blocked on `what`, or all */
+    void *(*spawn)(const char *name);         /* by the parent, before the thread exists: returns its ticket */
+    void (*started)(void *ticket);            /* by the new thread, first thing: returns at its first turn */
     void (*ended)(void);
+    void (*join)(void *ticket); /* returns when that thread has ended */
 };
 extern const struct sched_hooks *sched_hooks; /* NULL in production */
 static inline void sched_point(enum sched_point where)
 {
-    if (__builtin_expect(sched_hooks != NULL, 0))
+    if (unlikely(sched_hooks != NULL))
         sched_hooks->point(where);
 }
 

@@ -1,0 +1,395 @@
+/* The real environment.
+ *
+ * Reads that must not wait use preadv2(RWF_NOWAIT), which not every file system knows. tmpfs is memory, so there a
+ * plain read is the same; anywhere else a refusal counts as "would block", because guessing would make a reactor wait
+ * for a disk. The file system is asked once, at open. */
+#include "os/env.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+struct posix_file {
+    struct env_file base;
+    int fd;
+    bool in_memory; /* the file system never waits for a device */
+};
+
+static struct posix_file *self(struct env_file *f) { return (struct posix_file *)f; }
+
+static enum result failed(void) { return result_from_errno(errno); }
+
+static enum result whole_pread(int fd, uint8_t *buf, size_t len, uint64_t offset, size_t *got)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = pread(fd, buf + done, len - done, (off_t)(offset + done));
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return failed();
+        }
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *got = done;
+    return RES_OK;
+}
+
+static enum result nowait_pread(struct posix_file *f, uint8_t *buf, size_t len, uint64_t offset, size_t *got)
+{
+    struct iovec iov = {buf, len};
+    ssize_t n;
+
+    do
+        n = preadv2(f->fd, &iov, 1, (off_t)offset, RWF_NOWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EOPNOTSUPP)
+            return failed(); /* EAGAIN is RES_WOULD_BLOCK */
+        return f->in_memory ? whole_pread(f->fd, buf, len, offset, got) : RES_WOULD_BLOCK;
+    }
+    if ((size_t)n < len) { /* the end of the file, or of what the page cache holds? */
+        struct stat st;
+        if (fstat(f->fd, &st) != 0)
+            return failed();
+        if (offset + (uint64_t)n < (uint64_t)st.st_size)
+            return RES_WOULD_BLOCK;
+    }
+    *got = (size_t)n;
+    return RES_OK;
+}
+
+static enum result file_pread(struct env_file *file, void *buf, size_t len, uint64_t offset, int flags, size_t *got)
+{
+    struct posix_file *f = self(file);
+
+    *got = 0;
+    if (offset > INT64_MAX || len > INT64_MAX - offset)
+        return RES_INVALID;
+    if (flags & ENV_NOWAIT)
+        return nowait_pread(f, buf, len, offset, got);
+    return whole_pread(f->fd, buf, len, offset, got);
+}
+
+/* RWF_DSYNC came with Linux 4.7; where it is refused, write and fdatasync say the same. */
+static ssize_t write_some(int fd, const struct iovec *iov, int count, uint64_t offset, int flags)
+{
+    if (!(flags & ENV_DSYNC))
+        return pwritev(fd, iov, count, (off_t)offset);
+    ssize_t n = pwritev2(fd, iov, count, (off_t)offset, RWF_DSYNC);
+    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        n = pwritev(fd, iov, count, (off_t)offset);
+        if (n >= 0 && fdatasync(fd) != 0)
+            return -1;
+    }
+    return n;
+}
+
+#define BATCH 64
+
+static enum result file_pwritev(struct env_file *file, const struct iovec *iov, int count, uint64_t offset, int flags)
+{
+    struct posix_file *f = self(file);
+    struct iovec batch[BATCH];
+    size_t skip = 0; /* bytes of iov[0] that are written */
+    int n = 0;
+
+    while (count > 0) {
+        int take = count;
+        const struct iovec *from = iov;
+        if (skip || count > IOV_MAX) { /* the caller's vector is his: cut in a copy */
+            take = count < BATCH ? count : BATCH;
+            for (n = 0; n < take; n++)
+                batch[n] = iov[n];
+            batch[0].iov_base = (uint8_t *)batch[0].iov_base + skip;
+            batch[0].iov_len -= skip;
+            from = batch;
+        }
+        size_t want = 0;
+        for (n = 0; n < take; n++)
+            want += from[n].iov_len;
+        ssize_t wrote = want ? write_some(f->fd, from, take, offset, flags) : 0;
+        if (wrote < 0) {
+            if (errno == EINTR)
+                continue;
+            return failed();
+        }
+        if (wrote == 0 && want)
+            return RES_IO;
+        offset += (uint64_t)wrote;
+        size_t left = (size_t)wrote;
+        while (count > 0 && left >= iov->iov_len - skip) {
+            left -= iov->iov_len - skip;
+            skip = 0;
+            iov++;
+            count--;
+        }
+        skip += left;
+    }
+    return RES_OK;
+}
+
+static enum result file_sync(struct env_file *f)
+{
+    /* Interrupted or failed: final either way. A retry may return 0 with the data gone. */
+    return fdatasync(self(f)->fd) == 0 ? RES_OK : errno == EINTR ? RES_IO : failed();
+}
+
+static enum result file_size(struct env_file *f, uint64_t *out)
+{
+    struct stat st;
+    if (fstat(self(f)->fd, &st) != 0)
+        return failed();
+    *out = (uint64_t)st.st_size;
+    return RES_OK;
+}
+
+static enum result file_truncate(struct env_file *f, uint64_t size)
+{
+    int rc;
+    do
+        rc = ftruncate(self(f)->fd, (off_t)size);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? RES_OK : failed();
+}
+
+static enum result file_allocate(struct env_file *f, uint64_t offset, uint64_t len)
+{
+    int rc;
+    do
+        rc = fallocate(self(f)->fd, 0, (off_t)offset, (off_t)len);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? RES_OK : failed();
+}
+
+static void file_advise(struct env_file *f, uint64_t offset, uint64_t len, int advice)
+{
+    (void)posix_fadvise(self(f)->fd, (off_t)offset, (off_t)len, advice);
+}
+
+static enum result file_close(struct env_file *file)
+{
+    struct posix_file *f = self(file);
+    int rc = close(f->fd);
+    int error = errno;
+    free(f);
+    return rc == 0 || error == EINTR ? RES_OK : result_from_errno(error); /* Linux closes also when interrupted */
+}
+
+static const struct env_file_ops file_ops = {
+    .pread = file_pread,
+    .pwritev = file_pwritev,
+    .sync = file_sync,
+    .size = file_size,
+    .truncate = file_truncate,
+    .allocate = file_allocate,
+    .advise = file_advise,
+    .close = file_close,
+};
+
+static int open_retry(const char *path, int flags)
+{
+    int fd;
+    do
+        fd = open(path, flags | O_CLOEXEC, 0600);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static enum result wrap(int fd, struct env_file **out)
+{
+    struct statfs fs;
+    struct posix_file *f = malloc(sizeof *f);
+
+    *out = NULL;
+    if (!f) {
+        close(fd);
+        return RES_NO_MEMORY;
+    }
+    f->base.ops = &file_ops;
+    f->fd = fd;
+    f->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+    *out = &f->base;
+    return RES_OK;
+}
+
+static enum result posix_open(struct env *env, const char *path, int flags, struct env_file **out)
+{
+    int how = flags & ENV_WRITE ? O_RDWR : O_RDONLY;
+
+    (void)env;
+    *out = NULL;
+    if (flags & ENV_CREATE)
+        how |= O_CREAT;
+    if (flags & ENV_EXCL)
+        how |= O_EXCL;
+    int fd = open_retry(path, flags & ENV_DIRECT ? how | O_DIRECT : how);
+    if (fd < 0 && errno == EINVAL && (flags & ENV_DIRECT))
+        /* Some file systems create the file before they refuse O_DIRECT. */
+        fd = open_retry(path, how & ~O_EXCL);
+    if (fd < 0)
+        return failed();
+    if (!(flags & ENV_WRITE)) { /* a directory opens for reading, but is no file */
+        struct stat st;
+        if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+            close(fd);
+            return RES_INVALID;
+        }
+    }
+    return wrap(fd, out);
+}
+
+static enum result posix_unlink(struct env *env, const char *path)
+{
+    (void)env;
+    return unlink(path) == 0 ? RES_OK : failed();
+}
+
+static enum result posix_rename(struct env *env, const char *from, const char *to)
+{
+    (void)env;
+    return rename(from, to) == 0 ? RES_OK : failed();
+}
+
+static enum result posix_link(struct env *env, const char *from, const char *to)
+{
+    (void)env;
+    return link(from, to) == 0 ? RES_OK : failed();
+}
+
+static enum result posix_mkdir(struct env *env, const char *path)
+{
+    (void)env;
+    return mkdir(path, 0700) == 0 ? RES_OK : failed();
+}
+
+static enum result posix_rmdir(struct env *env, const char *path)
+{
+    (void)env;
+    return rmdir(path) == 0 ? RES_OK : failed();
+}
+
+static enum result posix_list(struct env *env, const char *path, env_list_fn *each, void *arg)
+{
+    (void)env;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return failed();
+    struct dirent *entry;
+    while (errno = 0, (entry = readdir(dir)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            each(arg, entry->d_name);
+    enum result r = errno ? failed() : RES_OK;
+    closedir(dir);
+    return r;
+}
+
+static enum result posix_sync_dir(struct env *env, const char *path)
+{
+    (void)env;
+    int fd = open_retry(path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return failed();
+    enum result r = fsync(fd) == 0 ? RES_OK : failed();
+    close(fd);
+    return r;
+}
+
+static enum result posix_lock(struct env *env, const char *path, struct env_file **out)
+{
+    (void)env;
+    *out = NULL;
+    int fd = open_retry(path, O_RDWR | O_CREAT);
+    if (fd < 0)
+        return failed();
+    int rc;
+    do
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        enum result r = errno == EWOULDBLOCK ? RES_LOCKED : failed();
+        close(fd);
+        return r;
+    }
+    return wrap(fd, out);
+}
+
+static enum result posix_space(struct env *env, const char *path, uint64_t *free_bytes)
+{
+    struct statvfs fs;
+
+    (void)env;
+    *free_bytes = 0;
+    if (statvfs(path, &fs) != 0)
+        return failed();
+    *free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return RES_OK;
+}
+
+static uint64_t posix_real_ms(struct env *env)
+{
+    struct timespec t;
+    (void)env;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t posix_mono_ns(struct env *env)
+{
+    struct timespec t;
+    (void)env;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void posix_random(struct env *env, void *out, size_t len)
+{
+    uint8_t *p = out;
+
+    (void)env;
+    while (len) {
+        ssize_t n = getrandom(p, len, 0);
+        if (n < 0) {
+            assert(errno == EINTR);
+            continue;
+        }
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+struct env *env_posix(void)
+{
+    static const struct env_ops ops = {
+        .open = posix_open,
+        .unlink = posix_unlink,
+        .rename = posix_rename,
+        .link = posix_link,
+        .mkdir = posix_mkdir,
+        .rmdir = posix_rmdir,
+        .list = posix_list,
+        .sync_dir = posix_sync_dir,
+        .lock = posix_lock,
+        .space = posix_space,
+        .real_ms = posix_real_ms,
+        .mono_ns = posix_mono_ns,
+        .random = posix_random,
+    };
+    static struct env env = {&ops};
+    return &env;
+}
