@@ -132,6 +132,8 @@ struct command {
     command_fn *run;                            /* NULL: a container only */
     /* Checks that need no data, done before the latch is taken, may be NULL: an error replied here never touches it. */
     command_fn *check;
+    /* Where a key specification says KEY_VARIABLE: the flags a request's keys really have; else NULL. */
+    uint16_t (*key_flags)(int argc, const struct slice *argv);
 };
 
 /* A command as the table knows it: numbered, so that statistics are arrays. */
