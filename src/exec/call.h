@@ -56,6 +56,7 @@ struct call {
         bool used_dbs;      /* looked at the database map */
     } seen;
     uint64_t keyspace_hits, keyspace_misses; /* added to the statistics when the run counts */
+    void *store;                             /* the store's own state of this run; NULL when a run starts */
     int error_closed;
 };
 
@@ -73,13 +74,18 @@ enum result call_put(struct call *c, const struct engine_key *key, struct slice 
 enum result call_put_keep(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
 enum result call_delete(struct call *c, const struct engine_key *key) MUST_CHECK;
 /* Exact counters: id is the keyspace. */
-void call_count(struct call *c, uint32_t keyspace, int keys, int expires);
+void call_count(struct call *c, uint32_t keyspace, int64_t keys, int64_t expires);
 /* Counters as this run sees them, its own writes included. For a read the reply is bound to what it saw. */
 void call_counts(struct call *c, uint32_t keyspace, int64_t *keys, int64_t *expires);
-/* The key was changed. hash is store_key.hash. */
+/* The key was changed. hash is store_key.hash; kind may be several, ored. */
 enum result call_signal(struct call *c, uint32_t db, struct slice key, uint64_t hash, enum signal_kind kind) MUST_CHECK;
 /* A database was flushed or swapped: everything that looked at databases is invalid. */
 void call_signal_dbs(struct call *c);
+/* What a run wants done in memory when its batch commits, and not when it is dropped: fn is called once, under the latch,
+ * with the sequence the batch is about to get, right before it becomes visible. It waits for nothing and cannot fail.
+ * arg lives in c->arena (or for ever). In the order of the calls. */
+typedef void call_commit_fn(struct call *c, void *arg, uint64_t sequence);
+enum result call_on_commit(struct call *c, call_commit_fn *fn, void *arg) MUST_CHECK;
 /* For validation: this key (by hash) was looked up; it was alive and is due at expire_ms (0: never). */
 enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHECK;
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
