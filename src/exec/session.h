@@ -21,6 +21,8 @@ struct session_ops {
     void (*completed)(struct session *s, struct buf *reply);
     void (*ref)(struct session *s); /* keeps session and arguments alive while a command is away */
     void (*unref)(struct session *s);
+    /* "127.0.0.1:50000", for the slow log; called by the thread that has the session. May be NULL. */
+    void (*address)(struct session *s, char out[64]);
 };
 
 enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };

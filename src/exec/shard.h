@@ -27,8 +27,16 @@ struct front *shard_front(struct shard *s);
 /* What the store keeps per shard (database map, expiry). Set once after open. */
 void shard_set_store(struct shard *s, void *store);
 void *shard_store(struct shard *s);
-/* Read-copy-update: calls that start afterwards see the new snapshot. The old one may be freed through an epoch. */
+/* What knows how a key of a command lies in the engine, for exec_prefetch: called inside an epoch section, never waits. */
+typedef void shard_prefetch_fn(struct shard *s, struct front_view *view, uint32_t db, struct slice key);
+void shard_set_prefetch(struct shard *s, shard_prefetch_fn *fn);
+/* Read-copy-update: calls that start afterwards see the new snapshot. The old one is freed through shard_retire(). */
 void shard_set_settings(struct shard *s, const struct settings *settings);
+/* Calls fn(arg), on some thread, when every call that runs now has ended. For what calls borrow for longer than an epoch
+ * section. */
+void shard_retire(struct shard *s, void (*fn)(void *arg), void *arg);
+/* CONFIG SET appendfsync: takes the latch for a moment, spinning. */
+void shard_set_fsync(struct shard *s, enum front_fsync mode);
 
 /* Limits the executor itself needs, changed at run time by the server. Microseconds; slowlog < 0: off. */
 struct shard_tuning {
@@ -36,7 +44,7 @@ struct shard_tuning {
     size_t slowlog_max;
     int64_t latency_ms;            /* latency-monitor-threshold; 0: off */
     const char *password_required; /* non-NULL: sessions must authenticate; only its being set matters here */
-    int64_t denyoom_bytes;
+    int64_t denyoom_bytes; /* > 0: memory in use is this far over its budget, CMD_DENYOOM commands get -OOM */
 };
 void shard_tune(struct shard *s, const struct shard_tuning *t);
 
@@ -66,6 +74,9 @@ void exec_row_end(struct exec_worker *w);
 /* Starts fetching what the command's keys need; called for the next commands of a pipeline. */
 void exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
                    const struct slice *argv);
+/* Something else than commands has taken time since the last one (a system call, a sleep): the next one's is not to count
+ * it. exec_row_end() says so too. */
+void exec_clock_restart(struct exec_worker *w);
 /* The lowest floor among replies this worker holds back; UINT64_MAX: none. wake() comes when the gate passes it. After
  * setting it the caller looks at the gate once more before it sleeps. */
 void exec_set_waiting_floor(struct exec_worker *w, uint64_t floor);
@@ -75,7 +86,7 @@ bool shard_frozen(struct shard *s);
 
 /* ---- background ---- */
 /* Runs fn as a prepared write on the calling thread, which may wait: prepare, latch, validate, commit, again if needed.
- * For expiry and the like. *sequence: what it committed (0: nothing). */
+ * For expiry and the like. c->session is NULL, the reply is dropped. *sequence: what it committed (0: nothing). */
 enum result exec_background(struct shard *s, command_fn *fn, void *arg, uint64_t *sequence) MUST_CHECK;
 void *call_background_arg(struct call *c);
 /* The process-wide clock of rule 7, in ms. */
@@ -87,7 +98,8 @@ void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
 
 /* ---- hooks of the server, set before the first command ---- */
 struct shard_hooks {
-    /* A command has run (not a dropped run); only called while shard_monitors > 0. floor: when it may be shown. */
+    /* A command has run (not a dropped run), its arguments still there; on the thread that ran it, which holds the latch
+     * when it was a write; only called while shard_monitors > 0. floor: when it may be shown. */
     void (*monitor)(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
     /* The log failed. */
     void (*failure)(void *arg, enum result why, const char *sentence);

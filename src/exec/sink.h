@@ -43,7 +43,14 @@ struct sink {
     int resp;      /* 2 or 3 */
     bool failed;   /* memory ran out */
     bool is_error; /* the last top-level reply was an error: for statistics; cleared by whoever runs the command */
+    bool nested;   /* a head has been written since sink_begin(): errors that follow are elements, not the reply */
+    char error_code[24]; /* is_error: its code word, "WRONGTYPE" */
 };
+
+/* Before each command. */
+static inline void sink_begin(struct sink *s) { s->is_error = s->nested = false; }
+/* For writers: to be called by their error(); keeps is_error and error_code. */
+void sink_note_error(struct sink *s, struct slice text);
 
 static inline void reply_ok(struct sink *s) { s->ops->status(s, SLICE_LIT("OK")); }
 static inline void reply_status(struct sink *s, const char *text) { s->ops->status(s, slice_str(text)); }
@@ -58,14 +65,19 @@ enum result reply_error(struct sink *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 enum result reply_wrong_type(struct sink *s);
 enum result reply_syntax_error(struct sink *s);
 enum result reply_not_integer(struct sink *s);
+/* The error for a result code that a handler returned instead of replying. */
+void reply_result(struct sink *s, enum result code);
 
 /* The RESP writer: appends to a buffer. exec/resp_sink.c */
 struct buf;
 struct resp_sink {
     struct sink sink;
     struct buf *out;
-    /* Called for bulk_stream; NULL: the source is read whole into the buffer. */
+    /* Called for bulk_stream after the header ($len CRLF) has been appended to out; whoever takes the source also sends
+     * the CRLF behind its bytes, and closes it. NULL: the source is read whole into the buffer. */
     void (*stream)(struct resp_sink *s, uint64_t len, struct sink_source *src);
+    /* The reply was cut back to mark bytes: streams taken behind it are to be closed. May be NULL. */
+    void (*rewound)(struct resp_sink *s, size_t mark);
     void *host;
 };
 void resp_sink_init(struct resp_sink *s, struct buf *out, int resp);
