@@ -45,11 +45,12 @@ def test(function):
 
 
 def cases(*rows):
-    """Like @test, once for each row: the function is called with the row's values."""
+    """Like @test, once for each row: the function is called with the row's values, the first of which names the case."""
     def mark(function):
         for row in rows:
             row = row if isinstance(row, tuple) else (row,)
-            _tests.append((f'{function.__name__.replace("_", " ")}: {_short(row)}', function, row))
+            name = row[0] if isinstance(row[0], str) else _short(row[0])
+            _tests.append((f'{function.__name__.replace("_", " ")}: {name}', function, row))
         return function
     return mark
 
