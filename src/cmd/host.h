@@ -1,0 +1,63 @@
+/* The host: what commands may ask of the program around them. Commands stand below the network, so the server fills this
+ * table with functions of src/net and its own, once, before the first command runs. Without a host (tests, tools) the
+ * commands that need one answer an error.
+ *
+ * All functions are called on the thread that runs the command, of a command declared CMD_SESSION: a reactor. */
+#ifndef VARVE_CMD_HOST_H
+#define VARVE_CMD_HOST_H
+
+#include "exec/call.h"
+
+enum client_type { CLIENT_ANY, CLIENT_NORMAL, CLIENT_MASTER, CLIENT_REPLICA, CLIENT_PUBSUB };
+
+/* Which clients: every condition given must hold. */
+struct client_filter {
+    enum client_type type;
+    const uint64_t *ids; /* NULL: any */
+    size_t id_count;
+    struct slice address, local_address, user; /* "ip:port" or a socket's path and ":0"; data NULL: any */
+    bool skip_me;                              /* not the client that asks */
+};
+
+struct host_stats {
+    uint64_t connected_clients, max_clients, monitors, total_connections, rejected_connections;
+    uint64_t cut_by_output_limit, cut_by_query_limit, timed_out; /* connections closed for that */
+    uint64_t input_bytes, output_bytes;                          /* of the network, since the start */
+    uint64_t query_buffers, output_buffers;                      /* bytes held now */
+    uint64_t reads, writes, wakeups;                             /* system calls of the reactors */
+    uint64_t largest_query_buffer, largest_output_buffer;        /* among clients connected now */
+    int reactors;
+};
+
+enum host_shutdown { SHUTDOWN_NOSAVE = 1, SHUTDOWN_SAVE = 2, SHUTDOWN_NOW = 4, SHUTDOWN_FORCE = 8 };
+
+struct host_ops {
+    /* CLIENT LIST: asks all reactors; the reply (one text) follows later, and this client is not served before. */
+    void (*client_list)(struct call *c, const struct client_filter *filter);
+    /* CLIENT KILL with filters: replies with their number, later. `old_form`: OK, or the error of no such client. */
+    void (*client_kill)(struct call *c, const struct client_filter *filter, bool old_form);
+    /* CLIENT INFO: the line of the client that asks, into out. */
+    enum result (*client_info)(struct call *c, struct buf *out);
+    /* MONITOR on or off for the session of the call. */
+    void (*monitor)(struct call *c, bool on);
+    void (*stats)(struct host_stats *out);
+    /* Zeroes the counts since the start (CONFIG RESETSTAT). */
+    void (*reset_stats)(void);
+    /* Starts the shutdown, which ends this process; the client gets no reply. False: one is under way already. */
+    bool (*shutdown)(unsigned flags);
+};
+
+/* What does not change while the process runs. */
+struct host {
+    const struct host_ops *ops;
+    uint64_t started_ms;     /* wall clock */
+    char run_id[41];         /* 40 hexadecimal digits, new at each start */
+    const char *executable;  /* absolute path */
+    const char *config_file; /* absolute path, or "" */
+    int port;                /* TCP port listened on; 0: none */
+};
+
+void host_set(const struct host *host);
+const struct host *host_get(void); /* NULL: there is none */
+
+#endif
