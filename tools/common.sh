@@ -60,11 +60,10 @@ configure_tree() {
     key="$top $* $(dpkg-query -W $(build_depends all) 2>/dev/null | cksum)"
     if [ ! -f "$dir/Makefile" ] || [ "$(cat "$dir/.configured" 2>/dev/null)" != "$key" ]; then
         say "configuring $dir: $*"
-        (cd "$dir" && "$top/configure" -q "$@") >"$dir.log" 2>&1 || {
-            cat "$dir.log" >&2
+        (cd "$dir" && "$top/configure" -q "$@") >"$dir/configure.out" 2>&1 || {
+            cat "$dir/configure.out" >&2
             die "configure failed"
         }
-        mv "$dir.log" "$dir/configure.out"
         printf '%s\n' "$key" >"$dir/.configured"
     fi
 }
