@@ -1,0 +1,121 @@
+/* Checks of string settings that have a form. Each may put the settled form of the value in the arena. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/num.h"
+#include "conf/setting.h"
+
+/* The next word of a text whose words are parted by single spaces, as value.c leaves them. */
+static bool next_word(const char **at, struct slice *word)
+{
+    if (**at == 0)
+        return false;
+    size_t len = strcspn(*at, " ");
+    *word = slice_of(*at, len);
+    *at += len + ((*at)[len] == ' ');
+    return true;
+}
+
+#define BIND_MAX 16
+enum result check_bind(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    struct slice word;
+    int count = 0;
+    for (const char *at = *value; next_word(&at, &word);)
+        if (++count > BIND_MAX)
+            return errmsg_set(msg, RES_INVALID, "Too many bind addresses specified.");
+    return RES_OK;
+}
+
+#define PASSWORD_MAX 512
+enum result check_password(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (strlen(*value) > PASSWORD_MAX)
+        return errmsg_set(msg, RES_INVALID, "Password is longer than CONFIG_AUTHPASS_MAX_LEN");
+    return RES_OK;
+}
+
+enum result check_dir(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (**value == 0)
+        return errmsg_set(msg, RES_INVALID, "the data directory needs a name");
+    return RES_OK;
+}
+
+/* Pairs of seconds and changes; "" clears what was there. */
+enum result check_save(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    struct slice word;
+    int count = 0;
+    for (const char *at = *value; next_word(&at, &word); count++) {
+        int64_t number;
+        if (num_parse_i64(word, &number) != RES_OK || number < (count % 2 == 0 ? 1 : 0))
+            return errmsg_set(msg, RES_INVALID, "Invalid save parameters");
+    }
+    if (count % 2 != 0)
+        return errmsg_set(msg, RES_INVALID, "Invalid save parameters");
+    return RES_OK;
+}
+
+enum result check_file_name(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (**value == 0)
+        return errmsg_set(msg, RES_INVALID, "argument must not be empty");
+    if (strchr(*value, '/') != NULL)
+        return errmsg_set(msg, RES_INVALID, "argument can't be a path, just a filename");
+    return RES_OK;
+}
+
+enum result check_oom_values(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    struct slice word;
+    int64_t number, last = INT64_MIN;
+    int count = 0;
+    for (const char *at = *value; next_word(&at, &word); count++) {
+        if (num_parse_i64(word, &number) != RES_OK || number < -2000 || number > 2000)
+            return errmsg_set(msg, RES_INVALID,
+                              "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
+        if (number < last)
+            return errmsg_set(msg, RES_INVALID, "oom-score-adj-values elements must not decrease");
+        last = number;
+    }
+    if (count != 3)
+        return errmsg_set(msg, RES_INVALID, "wrong number of arguments");
+    return RES_OK;
+}
+
+enum result check_shutdown(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    static const char *const known[] = {"default", "save", "nosave", "now", "force"};
+    struct slice word;
+    bool save = false, nosave = false;
+    int count = 0;
+    for (const char *at = *value; next_word(&at, &word); count++) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            found |= slice_eq_nocase(word, known[i]);
+        if (!found)
+            return errmsg_set(msg, RES_INVALID,
+                              "argument(s) must be one of the following: default, save, nosave, now, force");
+        save |= slice_eq_nocase(word, "save");
+        nosave |= slice_eq_nocase(word, "nosave");
+    }
+    if (count == 0 || (save && nosave))
+        return errmsg_set(msg, RES_INVALID, "Invalid combination of SHUTDOWN flags");
+    return RES_OK;
+}
+
+enum result check_not_built(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (**value != 0)
+        return errmsg_set(msg, RES_INVALID, "not built yet: the only value is \"\"");
+    return RES_OK;
+}
