@@ -17,7 +17,7 @@
 #include "base/result.h"
 
 /* client-output-buffer-limit, by class. */
-enum client_class { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_CLASSES };
+enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES };
 struct output_limit {
     int64_t hard, soft, seconds; /* bytes, bytes, seconds; 0: no limit */
 };
@@ -41,7 +41,7 @@ struct settings {
 #define OCTAL(field, name, value, min, max, flags, doc) int64_t field;
 #define ENUM(field, name, value, values, flags, doc) int field;
 #define STRING(field, name, value, check, flags, doc) const char *field; /* never NULL */
-#define LIMITS(field, name, flags, doc) struct output_limit field[CLIENT_CLASSES];
+#define LIMITS(field, name, flags, doc) struct output_limit field[OUTPUT_CLASSES];
 #define QUANTILES(field, name, value, flags, doc) struct quantiles field;
 #define ALIAS(alias, name)
 #define FLAG_ALIAS(alias, name, doc)

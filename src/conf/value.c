@@ -141,23 +141,23 @@ static enum result parse_string(const struct setting *d, const char **out, struc
     return RES_OK;
 }
 
-static const char *const class_names[CLIENT_CLASSES] = {"normal", "slave", "pubsub"};
+static const char *const class_names[OUTPUT_CLASSES] = {"normal", "slave", "pubsub"};
 
 static int client_class(struct slice word)
 {
-    for (int i = 0; i < CLIENT_CLASSES; i++)
+    for (int i = 0; i < OUTPUT_CLASSES; i++)
         if (slice_eq_nocase(word, class_names[i]))
             return i;
-    return slice_eq_nocase(word, "replica") ? CLIENT_REPLICA : -1;
+    return slice_eq_nocase(word, "replica") ? OUTPUT_REPLICA : -1;
 }
 
 /* Groups of class, hard, soft, seconds; a class that is not named keeps its limits. */
-static enum result parse_limits(struct output_limit limits[CLIENT_CLASSES], int argc, const struct slice *argv,
+static enum result parse_limits(struct output_limit limits[OUTPUT_CLASSES], int argc, const struct slice *argv,
                                 struct errmsg *msg)
 {
     if (argc == 0 || argc % 4 != 0)
         return errmsg_set(msg, RES_INVALID, "Wrong number of arguments in buffer limit configuration.");
-    struct output_limit result[CLIENT_CLASSES];
+    struct output_limit result[OUTPUT_CLASSES];
     memcpy(result, limits, sizeof result);
     for (int i = 0; i < argc; i += 4) {
         int class = client_class(argv[i]);
@@ -281,10 +281,10 @@ void setting_defaults(struct settings *s)
 
 /* ---- value to text ---- */
 
-static enum result format_limits(const struct output_limit limits[CLIENT_CLASSES], struct buf *out)
+static enum result format_limits(const struct output_limit limits[OUTPUT_CLASSES], struct buf *out)
 {
     enum result res = RES_OK;
-    for (int i = 0; i < CLIENT_CLASSES && res == RES_OK; i++)
+    for (int i = 0; i < OUTPUT_CLASSES && res == RES_OK; i++)
         res = buf_printf(out, "%s%s %" PRId64 " %" PRId64 " %" PRId64, i ? " " : "", class_names[i], limits[i].hard,
                          limits[i].soft, limits[i].seconds);
     return res;
@@ -332,7 +332,7 @@ bool setting_equal(const struct setting *d, const struct settings *a, const stru
     if (d->type == SETTING_STRING)
         return strcmp(*(const char *const *)x, *(const char *const *)y) == 0;
     if (d->type == SETTING_LIMITS)
-        return memcmp(x, y, sizeof(struct output_limit) * CLIENT_CLASSES) == 0;
+        return memcmp(x, y, sizeof(struct output_limit) * OUTPUT_CLASSES) == 0;
     if (d->type == SETTING_QUANTILES_LIST) {
         const struct quantiles *q = x, *r = y;
         return q->count == r->count && memcmp(q->value, r->value, sizeof q->value[0] * (size_t)q->count) == 0;
