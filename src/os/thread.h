@@ -56,7 +56,8 @@ void os_sleep_ns(uint64_t ns);
 /* Points at which a test's scheduler may hand over to another thread. In production one predicted branch. */
 #define SCHED_POINTS(X)                                                                                                \
     X(SCHED_LATCH)                                                                                                     \
-    X(SCHED_COMMIT) X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP)
+    X(SCHED_COMMIT)                                                                                                    \
+    X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP) X(SCHED_IO)
 enum sched_point {
 #define SCHED_ENUM(n) n,
     SCHED_POINTS(SCHED_ENUM)
