@@ -15,8 +15,19 @@
     X(UNLINK)                                                                                                          \
     X(RENAME)                                                                                                          \
     X(LINK)                                                                                                            \
-    X(MKDIR) X(RMDIR) X(LIST) X(SYNC_DIR) X(LOCK) X(SPACE) X(PREAD) X(PWRITEV) X(SYNC) X(SIZE) X(TRUNCATE) X(ALLOCATE) \
-        X(CLOSE)
+    X(MKDIR)                                                                                                           \
+    X(RMDIR)                                                                                                           \
+    X(LIST)                                                                                                            \
+    X(SYNC_DIR)                                                                                                        \
+    X(LOCK)                                                                                                            \
+    X(SPACE)                                                                                                           \
+    X(PREAD)                                                                                                           \
+    X(PWRITEV)                                                                                                         \
+    X(SYNC)                                                                                                            \
+    X(SIZE)                                                                                                            \
+    X(TRUNCATE)                                                                                                        \
+    X(ALLOCATE)                                                                                                        \
+    X(CLOSE)
 enum env_op {
 #define ENV_OP_ENUM(name) ENV_OP_##name,
     ENV_OP_TABLE(ENV_OP_ENUM)

@@ -173,7 +173,8 @@ static enum result gather(const struct iovec *iov, int count, uint64_t limit, st
         return RES_NO_MEMORY;
     for (int i = 0; i < count && at < total; i++) {
         size_t n = iov[i].iov_len < total - at ? iov[i].iov_len : total - at;
-        memcpy(blob->bytes + at, iov[i].iov_base, n);
+        if (n)
+            memcpy(blob->bytes + at, iov[i].iov_base, n);
         at += n;
     }
     return RES_OK;

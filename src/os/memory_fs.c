@@ -502,7 +502,8 @@ static enum result settle(struct fs_node *node, size_t n)
     for (size_t i = 0; i < n; i++)
         fs_blob_unref(node->change[i].data);
     node->changes -= n;
-    memmove(node->change, node->change + n, node->changes * sizeof *node->change);
+    if (node->changes)
+        memmove(node->change, node->change + n, node->changes * sizeof *node->change);
     return RES_OK;
 }
 

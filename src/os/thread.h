@@ -57,7 +57,13 @@ void os_sleep_ns(uint64_t ns);
 #define SCHED_POINTS(X)                                                                                                \
     X(SCHED_LATCH)                                                                                                     \
     X(SCHED_COMMIT)                                                                                                    \
-    X(SCHED_PUBLISH) X(SCHED_GATE) X(SCHED_HANDOFF) X(SCHED_VIEW) X(SCHED_LOCK) X(SCHED_SLEEP) X(SCHED_IO)
+    X(SCHED_PUBLISH)                                                                                                   \
+    X(SCHED_GATE)                                                                                                      \
+    X(SCHED_HANDOFF)                                                                                                   \
+    X(SCHED_VIEW)                                                                                                      \
+    X(SCHED_LOCK)                                                                                                      \
+    X(SCHED_SLEEP)                                                                                                     \
+    X(SCHED_IO)
 enum sched_point {
 #define SCHED_ENUM(n) n,
     SCHED_POINTS(SCHED_ENUM)
