@@ -30,6 +30,7 @@ enum signal_kind {
     SIGNAL_NEW = 2,
     SIGNAL_DELETED = 4,
     SIGNAL_EXPIRED = 8,
+    SIGNAL_UNSEEN = 16, /* its record was rewritten, the key did not change: for validation alone */
 };
 
 struct call {

@@ -2,11 +2,11 @@
  *
  *   M: 'M' keyspace(4) slot(2) h32(4) key          -> metadata (and the value, when it is inline)
  *   E: 'E' keyspace(4) slot(2) object(8) subspace(1) element   -> kind byte, piece
- *   X: 'X' keyspace(4) time-ms(8) slot(2) h32(4) key           -> (long keys: the whole key)
+ *   X: 'X' keyspace(4) time-ms(8) slot(2) h32(4) key           -> nothing
  *   S: 'S' name                                    -> system records (database map)
  *
- * A key longer than STORE_KEY_INLINE is stored as its prefix and a 128-bit hash; its bytes are in the value and compared
- * on read. All functions work inside a call (exec/call.h) and follow its rules: RES_WOULD_BLOCK is passed up. */
+ * A key longer than STORE_KEY_INLINE is stored as its prefix and a 128-bit hash; its bytes are in the metadata record and
+ * compared on read. All functions work inside a call (exec/call.h) and follow its rules: RES_WOULD_BLOCK is passed up. */
 #ifndef VARVE_STORE_STORE_H
 #define VARVE_STORE_STORE_H
 
@@ -15,7 +15,8 @@
 
 #define STORE_KEY_INLINE 448      /* longer keys: prefix and hash, STORE_KEY_INLINE + 1 bytes exactly */
 #define STORE_INLINE_STRING 16384 /* longer strings lie in pieces */
-#define STORE_CHUNK 16384
+#define STORE_INLINE_TOUCHED 4096 /* a string touched in place (APPEND, SETRANGE, SETBIT) goes to pieces above this */
+#define STORE_CHUNK 8192          /* a piece of a string: half a page of log and memtable per SETBIT, on average */
 #define STORE_STRING_MAX (512u * 1024 * 1024)
 #define STORE_KEY_MAX (512u * 1024 * 1024)
 
@@ -50,9 +51,8 @@ struct store_key {
     uint32_t keyspace; /* what it maps to at the snapshot */
     uint16_t slot;
     uint32_t h32;
-    uint64_t hash; /* for signals and validation */
-    struct engine_key meta;
-    uint8_t bytes[ENGINE_KEY_MAX]; /* meta's; the struct must not be copied or moved */
+    uint64_t hash;          /* for signals and validation */
+    struct engine_key meta; /* its bytes lie in c->arena */
 };
 /* RES_RANGE: db is out of range. */
 enum result store_key_init(struct call *c, uint32_t db, struct slice user, struct store_key *out) MUST_CHECK;
@@ -70,23 +70,32 @@ struct object {
     struct slice value;      /* inline: the bytes; valid until the run ends */
     uint64_t length;         /* of a string, inline or not */
     uint64_t id;             /* pieces: object id */
-    uint16_t home;           /* pieces: home slot */
-    uint32_t home_keyspace;
+    uint16_t home;           /* pieces: home slot; their keyspace is the key's */
 };
 enum store_lookup_flags {
-    LOOKUP_NO_TOUCH = 1,
-    LOOKUP_NO_STATS = 2, /* does not count as hit or miss */
+    LOOKUP_NO_STATS = 1, /* does not count as hit or miss */
 };
 /* An expired key is missing (exists = false), nothing is written. Counts a hit or miss. */
 enum result store_read(struct call *c, struct store_key *key, int flags, struct object *out) MUST_CHECK;
-/* For writers: an expired key is deleted first in the same batch, with its event. */
+/* Counts a hit or miss: for writers that Redis counts as readers (GETSET, GETEX, GETDEL, SET with GET). */
+static inline void store_count_lookup(struct call *c, const struct object *o)
+{
+    if (o->exists)
+        c->keyspace_hits++;
+    else
+        c->keyspace_misses++;
+}
+/* For writers: an expired key is deleted first in the same batch, with its event. Counts no hit or miss. */
 enum result store_write(struct call *c, struct store_key *key, struct object *out) MUST_CHECK;
 
 enum store_put_flags {
     PUT_KEEP_TTL = 1, /* else expire_ms argument holds (0: none) */
     PUT_KEEP_ATTRIBUTES = 2,
+    PUT_NOT_INT = 4, /* OBJECT ENCODING is embstr or raw, though it may look like an integer (INCRBYFLOAT) */
+    PUT_RAW = 8,     /* OBJECT ENCODING is raw (BITOP) */
 };
-/* Replaces the whole value by a string (encoding chosen as Redis would: int, embstr, raw). o comes from store_write. */
+/* Replaces the whole value by a string (encoding chosen as Redis would: int, embstr, raw). o comes from store_write and
+ * describes the new object afterwards, as after all functions below. */
 enum result store_set_string(struct call *c, struct object *o, struct slice value, uint64_t expire_ms, int flags)
     MUST_CHECK;
 /* Removes the key (o exists). kind says why: SIGNAL_DELETED or SIGNAL_EXPIRED. O(1) for any size. */
@@ -119,15 +128,17 @@ uint64_t store_avg_ttl(struct shard *s, uint32_t db);
 
 /* ---- iteration over keys ---- */
 struct store_scan_entry {
-    struct slice key; /* whole; valid until the next step */
-    struct object object;
+    struct slice key;     /* whole; valid inside each() */
+    struct object object; /* object.key is NULL */
 };
 /* Examines about `count` metadata records from the cursor (whole runs of equal hash), calls each for keys that are alive; sets *cursor
  * to the next point, 0 at the end. Cursor: slot(14) h32(32), below 2^53. */
 typedef enum result store_scan_fn(struct call *c, void *arg, const struct store_scan_entry *entry);
 enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg)
     MUST_CHECK;
-/* A key drawn uniformly; exists = false in an empty database. */
+/* Every key that is alive. RES_WOULD_BLOCK where it takes too long: for CMD_LONG commands. */
+enum result store_each_key(struct call *c, uint32_t db, store_scan_fn *each, void *arg) MUST_CHECK;
+/* A key drawn uniformly among those alive, in c->arena; *found = false when there is none. */
 enum result store_random_key(struct call *c, uint32_t db, struct slice *out, bool *found) MUST_CHECK;
 
 #endif

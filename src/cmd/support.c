@@ -1,0 +1,100 @@
+/* Helpers of handlers: see support.h. */
+#include "cmd/support.h"
+
+#include "base/num.h"
+#include "conf/settings.h"
+
+bool arg_i64_or(struct call *c, int i, int64_t *out, const char *error)
+{
+    if (likely(num_parse_i64(c->argv[i], out) == RES_OK))
+        return true;
+    (void)reply_error(c->reply, "%s", error);
+    return false;
+}
+
+bool arg_i64(struct call *c, int i, int64_t *out)
+{
+    return arg_i64_or(c, i, out, "ERR value is not an integer or out of range");
+}
+
+static enum result checked(struct call *c, const struct object *o, bool *ready)
+{
+    *ready = !o->exists || o->type == TYPE_STRING;
+    return *ready ? RES_OK : reply_wrong_type(c->reply);
+}
+
+enum result read_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready)
+{
+    *ready = false;
+    enum result r = arg_key(c, i, key);
+    if (r == RES_OK)
+        r = store_read(c, key, 0, o);
+    return r == RES_OK ? checked(c, o, ready) : r;
+}
+
+enum result write_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready)
+{
+    *ready = false;
+    enum result r = arg_key(c, i, key);
+    if (r == RES_OK)
+        r = store_write(c, key, o);
+    return r == RES_OK ? checked(c, o, ready) : r;
+}
+
+static enum result present(struct call *c, const struct object *o, bool *ready)
+{
+    if (*ready && !o->exists) {
+        reply_null(c->reply);
+        *ready = false;
+    }
+    return RES_OK;
+}
+
+enum result find_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready)
+{
+    enum result r = read_string(c, i, key, o, ready);
+    return r == RES_OK ? present(c, o, ready) : r;
+}
+
+enum result find_string_to_write(struct call *c, int i, struct store_key *key, struct object *o, bool *ready)
+{
+    enum result r = write_string(c, i, key, o, ready);
+    if (r != RES_OK)
+        return r;
+    store_count_lookup(c, o);
+    return present(c, o, ready);
+}
+
+enum result reply_invalid_expire(struct call *c)
+{
+    return reply_error(c->reply, "ERR invalid expire time in '%s' command", c->entry->full_name);
+}
+
+bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, uint64_t *ms)
+{
+    int64_t t;
+    if (!arg_i64(c, i, &t))
+        return false;
+    if (t <= 0 || (unit == TIME_SECONDS && __builtin_mul_overflow(t, 1000, &t)) ||
+        (relative && __builtin_add_overflow(t, (int64_t)c->now_ms, &t))) {
+        (void)reply_invalid_expire(c);
+        return false;
+    }
+    *ms = (uint64_t)t;
+    return true;
+}
+
+uint64_t string_limit(const struct call *c)
+{
+    uint64_t limit = c->settings ? (uint64_t)c->settings->proto_max_bulk_len : STORE_STRING_MAX;
+    return limit < STORE_STRING_MAX ? limit : STORE_STRING_MAX;
+}
+
+bool string_too_long(struct call *c, uint64_t size, uint64_t more)
+{
+    uint64_t limit = string_limit(c);
+    if (size <= limit && more <= limit - size)
+        return false;
+    (void)reply_error(c->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    return true;
+}

@@ -1,0 +1,37 @@
+/* What handlers share: arguments read as numbers, words and keys, with the errors that clients know. */
+#ifndef VARVE_CMD_SUPPORT_H
+#define VARVE_CMD_SUPPORT_H
+
+#include "store/store.h"
+
+static inline bool arg_is(const struct call *c, int i, const char *lower) { return slice_eq_nocase(c->argv[i], lower); }
+/* False: the error is replied ("value is not an integer or out of range"). */
+bool arg_i64(struct call *c, int i, int64_t *out);
+/* The same with an error of the command's own. */
+bool arg_i64_or(struct call *c, int i, int64_t *out, const char *error);
+
+/* The key at argument i in the session's database. */
+static inline enum result arg_key(struct call *c, int i, struct store_key *key)
+{
+    return store_key_init(c, c->session->db, c->argv[i], key);
+}
+/* A string to read or write. *ready is false when the reply has been given: WRONGTYPE, and for find_string null. */
+enum result read_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready) MUST_CHECK;
+enum result write_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready) MUST_CHECK;
+/* Missing: replies null. */
+enum result find_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready) MUST_CHECK;
+enum result find_string_to_write(struct call *c, int i, struct store_key *key, struct object *o, bool *ready)
+    MUST_CHECK;
+
+/* Units of a time argument. */
+enum time_unit { TIME_SECONDS, TIME_MS };
+/* argv[i] as an absolute time in ms: relative times count from now. It must be positive and fit, else the error
+ * "invalid expire time in 'command' command" is replied and false returned. */
+bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, uint64_t *ms);
+enum result reply_invalid_expire(struct call *c);
+
+/* Would a string of size + more bytes be too long? Then the error is replied. */
+bool string_too_long(struct call *c, uint64_t size, uint64_t more);
+uint64_t string_limit(const struct call *c);
+
+#endif

@@ -1,0 +1,41 @@
+/* The codec of metadata records: the one record each key has. Bytes (little-endian, varints LEB128):
+ *
+ *   0     format, 1
+ *   1     type << 4 | encoding         enum object_type, enum object_encoding
+ *   2     flags: 1 expires, 2 attributes, 4 pieces, 8 long key; others are 0
+ *   expires:     expiry u64 (ms since 1970, > 0), varint: expiry - time of its entry in the expiry index
+ *   long key:    varint length (> STORE_KEY_INLINE), the key
+ *   attributes:  varint length (> 0), then (type u8, varint length, bytes) ...
+ *   pieces:      object id u64, home slot u16, varint length in bytes; the record ends
+ *   else:        the value is what remains
+ *
+ * Decoding is strict: every record that decodes encodes to the same bytes again. */
+#ifndef VARVE_STORE_META_H
+#define VARVE_STORE_META_H
+
+#include "store/store.h"
+
+#define META_FORMAT 1
+#define META_PLAIN_OVERHEAD 3 /* bytes before the value of a string without expiry */
+
+struct meta {
+    enum object_type type;
+    enum object_encoding encoding;
+    bool pieces;
+    uint16_t home;
+    uint64_t expire_ms; /* 0: never */
+    uint64_t index_ms;  /* <= expire_ms; 0 exactly when expire_ms is */
+    uint64_t id, length;
+    struct slice long_key;   /* empty: the key is in the engine key */
+    struct slice attributes; /* empty: none */
+    struct slice value;      /* inline */
+};
+
+/* Slices of *out point into the record. RES_CORRUPT when it is none. */
+enum result meta_decode(struct slice record, struct meta *out) MUST_CHECK;
+/* Bytes of everything but the inline value. */
+size_t meta_head_size(const struct meta *m);
+/* Writes them; returns the end, where the inline value goes. */
+uint8_t *meta_encode_head(uint8_t *out, const struct meta *m);
+
+#endif
