@@ -7,10 +7,7 @@
 /* A run that wrote more than this gives its arrays back, so that one big command does not keep memory in every worker. */
 #define KEEP_RECORDS 4096
 
-void overlay_init(struct overlay *o)
-{
-    memset(o, 0, sizeof *o);
-}
+void overlay_init(struct overlay *o) { memset(o, 0, sizeof *o); }
 
 void overlay_fini(struct overlay *o)
 {
@@ -133,7 +130,7 @@ void overlay_replace(struct overlay *o, struct batch_record *r, struct slice val
     r->kind = kind;
 }
 
-enum result overlay_count(struct overlay *o, uint32_t keyspace, int keys, int expires)
+enum result overlay_count(struct overlay *o, uint32_t keyspace, int64_t keys, int64_t expires)
 {
     for (uint32_t i = 0; i < o->counter_count; i++)
         if (o->counters[i].id == keyspace) {
@@ -185,16 +182,25 @@ enum result overlay_iter(const struct overlay *o, struct arena *arena, struct sl
     return iter_over_array(sorted, n, lower, upper, out);
 }
 
-static int compare_batch_records(const void *a, const void *b)
+static bool in_region(const struct batch_record *r, uint8_t region)
 {
-    return slice_cmp(((const struct batch_record *)a)->key.bytes, ((const struct batch_record *)b)->key.bytes);
+    return region == 0 || r->key.bytes.data[0] == region;
 }
 
-void overlay_sort(struct overlay *o)
+static int compare_split(const void *a, const void *b, void *region)
 {
-    qsort(o->records, o->count, sizeof *o->records, compare_batch_records);
-    if (o->count > OVERLAY_LINEAR)
-        slots_fill(o);
+    const struct batch_record *x = a, *y = b;
+    int side = in_region(x, *(uint8_t *)region) - in_region(y, *(uint8_t *)region);
+    return side ? side : slice_cmp(x->key.bytes, y->key.bytes);
+}
+
+uint32_t overlay_split(struct overlay *o, uint8_t region)
+{
+    qsort_r(o->records, o->count, sizeof *o->records, compare_split, &region);
+    uint32_t n = 0;
+    while (n < o->count && !in_region(&o->records[n], region))
+        n++;
+    return n;
 }
 
 void overlay_batch(const struct overlay *o, uint64_t now_ms, struct batch *b)

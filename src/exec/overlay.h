@@ -35,10 +35,7 @@ struct overlay {
 void overlay_init(struct overlay *o);
 void overlay_fini(struct overlay *o);
 void overlay_reset(struct overlay *o); /* for the next run */
-static inline bool overlay_empty(const struct overlay *o)
-{
-    return o->count == 0;
-}
+static inline bool overlay_empty(const struct overlay *o) { return o->count == 0; }
 
 /* NULL: not written by this run. */
 struct batch_record *overlay_find_slow(const struct overlay *o, const struct engine_key *key);
@@ -50,14 +47,15 @@ static inline struct batch_record *overlay_find(const struct overlay *o, const s
 enum result overlay_add(struct overlay *o, const struct engine_key *key, struct slice value, uint8_t kind) MUST_CHECK;
 /* Replaces what overlay_find() found. */
 void overlay_replace(struct overlay *o, struct batch_record *r, struct slice value, uint8_t kind);
-enum result overlay_count(struct overlay *o, uint32_t keyspace, int keys, int expires) MUST_CHECK;
+enum result overlay_count(struct overlay *o, uint32_t keyspace, int64_t keys, int64_t expires) MUST_CHECK;
 enum result overlay_signal(struct overlay *o, const struct overlay_signal *signal) MUST_CHECK;
 
 /* The records in [lower, upper) as they are now, tombstones included, in key order. Lives in the arena. */
 enum result overlay_iter(const struct overlay *o, struct arena *arena, struct slice lower, struct slice upper,
                          struct iter **out) MUST_CHECK;
-/* Sorts the records by key, for a private table; finding works on. */
-void overlay_sort(struct overlay *o);
+/* For a private table: brings the records of `region` (0: all) behind the others, each part in key order. Returns how many
+ * others there are. Nothing is found in the overlay afterwards. */
+uint32_t overlay_split(struct overlay *o, uint8_t region);
 void overlay_batch(const struct overlay *o, uint64_t now_ms, struct batch *b);
 
 #endif

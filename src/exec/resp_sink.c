@@ -10,10 +10,7 @@
 #include "base/num.h"
 #include "exec/sink.h"
 
-static struct resp_sink *self(struct sink *s)
-{
-    return (struct resp_sink *)s;
-}
+static struct resp_sink *self(struct sink *s) { return (struct resp_sink *)s; }
 
 static __attribute__((noinline)) uint8_t *room_slow(struct resp_sink *s, size_t n)
 {
@@ -86,10 +83,7 @@ static void line(struct resp_sink *s, char sign, struct slice text)
     s->out->len += text.len + 3;
 }
 
-static void resp_status(struct sink *s, struct slice text)
-{
-    line(self(s), '+', text);
-}
+static void resp_status(struct sink *s, struct slice text) { line(self(s), '+', text); }
 
 /* An error text may quote what a client sent, so CR and LF in it must not end the line. */
 static void resp_error(struct sink *s, struct slice text)
@@ -272,10 +266,7 @@ static void resp_verbatim(struct sink *s, const char format[4], struct slice tex
     r->out->len += n + 2;
 }
 
-static size_t resp_mark(struct sink *s)
-{
-    return self(s)->out->len;
-}
+static size_t resp_mark(struct sink *s) { return self(s)->out->len; }
 
 /* failed stays: the connection is to be closed even if the repeated reply would fit. */
 static void resp_rewind(struct sink *s, size_t mark)

@@ -44,7 +44,7 @@ struct shard_tuning {
     size_t slowlog_max;
     int64_t latency_ms;            /* latency-monitor-threshold; 0: off */
     const char *password_required; /* non-NULL: sessions must authenticate; only its being set matters here */
-    int64_t denyoom_bytes; /* > 0: memory in use is this far over its budget, CMD_DENYOOM commands get -OOM */
+    int64_t denyoom_bytes;         /* > 0: memory in use is this far over its budget, CMD_DENYOOM commands get -OOM */
 };
 void shard_tune(struct shard *s, const struct shard_tuning *t);
 
@@ -99,7 +99,7 @@ void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
 /* ---- hooks of the server, set before the first command ---- */
 struct shard_hooks {
     /* A command has run (not a dropped run), its arguments still there; on the thread that ran it, which holds the latch
-     * when it was a write; only called while shard_monitors > 0. floor: when it may be shown. */
+     * (of a write on a worker); only called while shard_monitors > 0. floor: when it may be shown. */
     void (*monitor)(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
     /* The log failed. */
     void (*failure)(void *arg, enum result why, const char *sentence);

@@ -60,12 +60,14 @@ void reply_result(struct sink *s, enum result code)
         s->ops->error(s, SLICE_LIT("OOM not enough memory to run this command"));
         return;
     case RES_NO_SPACE:
-        s->ops->error(s, SLICE_LIT("MISCONF No space left on the disk for this write. Nothing was changed; writes go on "
-                                   "when there is space again"));
+        s->ops->error(s,
+                      SLICE_LIT("MISCONF No space left on the disk for this write. Nothing was changed; writes go on "
+                                "when there is space again"));
         return;
     case RES_READ_ONLY:
-        s->ops->error(s, SLICE_LIT("MISCONF Writing the log failed, so that writes are refused until a restart. See the "
-                                   "server's log"));
+        s->ops->error(s,
+                      SLICE_LIT("MISCONF Writing the log failed, so that writes are refused until a restart. See the "
+                                "server's log"));
         return;
     case RES_TOO_MANY:
         s->ops->error(s, SLICE_LIT("ERR the command writes more than one command may"));
@@ -88,10 +90,7 @@ static void drop_slice(struct sink *s, struct slice text)
     (void)s;
     (void)text;
 }
-static void drop_error(struct sink *s, struct slice text)
-{
-    sink_note_error(s, text);
-}
+static void drop_error(struct sink *s, struct slice text) { sink_note_error(s, text); }
 static void drop_integer(struct sink *s, int64_t value)
 {
     (void)s;
@@ -106,10 +105,7 @@ static _Thread_local struct {
     size_t cap;
 } scratch;
 
-static void scratch_make_key(void)
-{
-    (void)pthread_key_create(&scratch_key, free);
-}
+static void scratch_make_key(void) { (void)pthread_key_create(&scratch_key, free); }
 
 static uint8_t *drop_bulk_room(struct sink *s, size_t len)
 {
@@ -133,14 +129,8 @@ static void drop_bulk_stream(struct sink *s, uint64_t len, struct sink_source *s
     (void)len;
     src->close(src);
 }
-static void drop_null(struct sink *s)
-{
-    (void)s;
-}
-static void drop_head(struct sink *s, size_t count)
-{
-    s->nested |= count > 0;
-}
+static void drop_null(struct sink *s) { (void)s; }
+static void drop_head(struct sink *s, size_t count) { s->nested |= count > 0; }
 static void drop_real(struct sink *s, double value)
 {
     (void)s;

@@ -1,0 +1,243 @@
+/* What the files of the executor share among themselves. */
+#ifndef VARVE_EXEC_INTERNAL_H
+#define VARVE_EXEC_INTERNAL_H
+
+#include <assert.h>
+
+#include "exec/clock.h"
+#include "exec/latch.h"
+#include "exec/overlay.h"
+#include "exec/shard.h"
+#include "exec/touched.h"
+
+#define WORKERS_MAX 64
+#define POOL_THREADS 16
+#define BATCH_LIMIT (UINT64_C(4) << 30)
+#define ROW_NS 200000       /* a row of writes holds the latch no longer */
+#define TOO_LONG_NS 1000000 /* a run on a reactor or under the latch gives up its place */
+#define LARGE_ARGUMENTS (256 * 1024)
+
+/* ---- statistics: one block per thread that runs commands, written by it alone, read by anybody (stats.c) ---- */
+struct command_counter {
+    struct histogram latency; /* ns */
+    uint64_t failed, rejected;
+};
+#define ERROR_KINDS 64
+struct error_counter {
+    char code[24];
+    uint64_t count;
+};
+struct exec_stats {
+    struct exec_stats *next; /* in the shard's list, for good */
+    bool in_use;
+    struct command_counter *commands;
+    uint64_t hits, misses, errors;
+    struct error_counter error[ERROR_KINDS]; /* the last one takes what does not fit */
+    _Atomic uint32_t error_kinds;
+};
+static inline uint64_t stat_get(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_RELAXED); }
+static inline void stat_add(uint64_t *at, uint64_t n) { __atomic_store_n(at, *at + n, __ATOMIC_RELAXED); }
+
+/* ---- a run: what a thread needs to run commands, one at a time ---- */
+struct commit_hook {
+    call_commit_fn *fn;
+    void *arg;
+};
+struct run {
+    struct call call; /* first: call_run() */
+    struct arena arena;
+    struct overlay overlay;
+    struct commit_hook *hooks;
+    uint32_t hook_count, hook_cap;
+    size_t above_table; /* the first records of the overlay, which are not in its private table */
+    struct clock_cache clock;
+    uint64_t started_ns;
+    uint64_t seed;
+    void *background_arg;
+    enum result failed; /* a call that returns nothing could not do its work */
+    bool too_long;      /* call_too_long() said so */
+    bool hit_held;      /* touched a key that a prepared command holds */
+    bool saw_counts;    /* the counters, which validation cannot tell apart by key */
+    bool slow;          /* slow mode: waits although it holds the latch */
+    struct exec_stats *stats;
+    struct run *next;          /* in the shard's list of free ones */
+    uint64_t ticket;           /* outside of an epoch section: when it began (retire.c); 0: it does not run */
+    struct run *newer, *older; /* in the shard's list of those that run */
+    struct hold {              /* entries of the touched table that this run holds; sorted */
+        uint32_t *at;
+        size_t count, cap;
+    } hold;
+};
+static inline struct run *call_run(struct call *c) { return (struct run *)c; }
+
+enum result run_init(struct run *r, struct shard *s) MUST_CHECK;
+void run_fini(struct run *r);
+/* Empties everything for a run of this command; the caller sets mode, view, snapshot, now and overlay. */
+void run_begin(struct run *r, struct session *session, const struct command_entry *entry, int argc,
+               const struct slice *argv, struct sink *reply);
+/* The view and snapshot of a reader, and the time that fits them. Inside an epoch section. */
+void run_snapshot_read(struct run *r, uint64_t mono_ns);
+/* Under the latch: S = visible, `now` fixed. Inside an epoch section. */
+void run_snapshot_latched(struct run *r, uint64_t mono_ns);
+uint64_t run_read_clock(struct run *r, uint64_t snapshot, uint64_t mono_ns);
+/* A run outside of an epoch section: what shard_retire() was given meanwhile waits for its end (retire.c). */
+void run_enter(struct run *r);
+void run_leave(struct run *r);
+/* Runs fn; a result that is no answer takes the reply back to `mark`. */
+enum result run_handler(struct run *r, command_fn *fn);
+
+/* ---- committing (commit.c); the latch is held ---- */
+/* The overlay as one batch. RES_OK and *sequence (visible when nothing was written); RES_WOULD_BLOCK: no log space;
+ * RES_INVALID: too large for the log; or the file system's refusal. table: what was written beforehand, or NULL. */
+enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
+    MUST_CHECK;
+
+/* ---- workers ---- */
+enum park_reason { PARK_SPACE = 1, PARK_HELD = 2, PARK_PAUSE = 4 };
+struct exec_worker {
+    struct latch_waiter waiter; /* first */
+    struct shard *shard;
+    struct exec_worker_options options;
+    int index;
+    bool latched;
+    bool committed;     /* something in this row */
+    bool parked_in_row; /* on the latch */
+    bool clock_valid;
+    uint64_t clock_ns; /* end of the last command */
+    uint64_t row_ns;   /* when the row took the latch */
+    struct run run;
+    _Alignas(64) _Atomic uint64_t waiting_floor;
+    _Atomic unsigned parked; /* enum park_reason */
+};
+/* Wakes every worker parked for the reason. Any thread. */
+void workers_wake(struct shard *s, unsigned reason);
+
+/* ---- the pool (pool.c, prepared.c) ---- */
+enum lane { LANE_SHORT, LANE_LONG };
+struct job {
+    struct job *next;
+    struct session *session;
+    const struct command_entry *entry;
+    int argc;
+    const struct slice *argv;
+    int resp;
+    uint64_t seed;
+};
+struct pool {
+    struct os_mutex lock;
+    struct os_cond work;
+    struct {
+        struct job *first, *last;
+        size_t count, running;
+    } lane[2];
+    struct os_thread *threads;
+    int thread_count, long_max;
+    bool stop;
+};
+enum result pool_open(struct shard *s, int threads) MUST_CHECK;
+void pool_close(struct shard *s);
+/* RES_NO_MEMORY, or the job is on its way. */
+enum result pool_submit(struct shard *s, struct session *session, const struct command_entry *entry, int argc,
+                        const struct slice *argv, uint64_t seed, enum lane lane) MUST_CHECK;
+/* What is to be run, by whichever way. */
+struct task {
+    command_fn *fn;
+    struct session *session; /* NULL: background */
+    const struct command_entry *entry;
+    int argc;
+    const struct slice *argv;
+    struct sink *reply;
+    uint64_t seed;
+};
+void run_begin_task(struct run *r, const struct task *t);
+/* Runs a read to its end; the caller may wait. */
+enum result away_read(struct run *r, const struct task *t) MUST_CHECK;
+/* Runs a write to its commit, however long it takes; the caller may wait. *floor: what the reply waits for, also when it
+ * failed. *committed: 0 when nothing was written. */
+enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, uint64_t *committed) MUST_CHECK;
+
+/* ---- after a command ---- */
+/* Counts it, and logs it when it was slow. */
+void exec_account(struct run *r, uint64_t ns);
+/* How an answer to a session ends: counts, monitors, floor. */
+void exec_finish(struct run *r, uint64_t floor, uint64_t ns);
+uint64_t exec_argument_bytes(int argc, const struct slice *argv);
+void slowlog_add(struct shard *s, struct call *c, uint64_t us);
+
+enum restriction { RESTRICT_AUTH = 1, RESTRICT_PAUSE = 2, RESTRICT_MEMORY = 4, RESTRICT_FROZEN = 8 };
+
+struct slow_log {
+    struct os_mutex lock;
+    struct slow_record *newest;
+    size_t count;
+    uint64_t next_id;
+};
+#define LATENCY_EVENTS 32
+struct latency_log {
+    struct os_mutex lock;
+    struct latency_event *event[LATENCY_EVENTS];
+    int count;
+};
+
+struct shard {
+    struct front *front;
+    struct env *env;
+    struct latch latch;
+    struct exec_clock clock;
+    struct touched touched;
+    uint64_t dbs_sequence; /* of the last commit that changed the database map; under the latch */
+    _Atomic(const struct settings *) settings;
+    _Atomic unsigned restricted; /* enum restriction: what makes exec_run look closer */
+    _Atomic(shard_prefetch_fn *) prefetch;
+    void *store;
+    size_t command_count;
+    uint64_t batch_limit;
+    int max_workers;
+
+    _Atomic int64_t slowlog_us;
+    _Atomic uint64_t slowlog_max;
+    _Atomic int64_t latency_ms;
+    _Atomic int pause; /* enum shard_pause */
+    _Atomic uint64_t pause_until_ms;
+
+    struct shard_hooks hooks;
+    atomic_int monitors;
+
+    _Atomic(struct exec_worker *) workers[WORKERS_MAX];
+    atomic_int workers_high; /* slots at and above it were never used */
+    struct os_mutex lock;    /* of workers' slots, the lists below, space and held */
+    struct os_cond moved;    /* log space came, keys were let go, the log failed */
+    uint64_t space_turns, held_turns;
+    struct exec_stats *stats;
+    struct run *free_runs;
+    struct run *active_runs; /* oldest first */
+    struct run *active_last;
+    uint64_t tickets;
+    struct retired *retired;
+
+    struct pool pool;
+    struct slow_log slow;
+    struct latency_log latency;
+    _Atomic uint64_t expired, away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
+};
+
+static inline uint64_t shard_mono(const struct shard *s) { return s->env->ops->mono_ns(s->env); }
+struct exec_stats *stats_take(struct shard *s); /* NULL: no memory */
+void stats_give(struct shard *s, struct exec_stats *st);
+void stats_error(struct exec_stats *st, struct slice code);
+void stats_free_all(struct shard *s);
+void slowlog_init(struct shard *s);
+void slowlog_fini(struct shard *s);
+void latency_init(struct shard *s);
+void latency_fini(struct shard *s);
+/* Callbacks of the front (release.c). */
+void release_gate(void *arg, uint64_t gate);
+void release_space(void *arg);
+void release_held(struct shard *s); /* keys that a prepared command held are free */
+void release_failure(void *arg, enum result why, const char *sentence);
+/* Waits until held keys were let go, or log space came, since `turn` was read; RES_READ_ONLY when the log has failed. */
+enum result wait_moved(struct shard *s, const uint64_t *counter, uint64_t turn) MUST_CHECK;
+uint64_t moved_turn(struct shard *s, const uint64_t *counter);
+void retire_all(struct shard *s); /* at the end */
+
+#endif

@@ -1,0 +1,253 @@
+/* The pool: threads for commands that left their reactor, because something is cold or because they are long.
+ *
+ * Two lanes: short (a cold point command: one or a few reads of the disk) and long (by its declaration, by its
+ * arguments, or because it took 1 ms). Long ones take at most half of the threads, so that a few of them never keep cold
+ * point commands waiting; one thread at least is theirs, so that cold ones do not keep them waiting for ever. One
+ * job per connection: the session belongs to the job until completed() gives it back. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/epoch.h"
+#include "base/hash.h"
+#include "exec/internal.h"
+
+/* ---- a job ---- */
+
+static void job_run(struct run *r, struct job *j)
+{
+    struct shard *s = r->call.shard;
+    struct buf bytes = BUF_INIT;
+    struct resp_sink sink;
+    resp_sink_init(&sink, &bytes, j->resp);
+    struct task t = {
+        .fn = j->entry->command->run,
+        .session = j->session,
+        .entry = j->entry,
+        .argc = j->argc,
+        .argv = j->argv,
+        .reply = &sink.sink,
+        .seed = j->seed,
+    };
+    uint64_t start = shard_mono(s), floor = 0, committed = 0;
+    enum result res;
+    run_enter(r);
+    sink_begin(&sink.sink);
+    if (!(j->entry->command->flags & CMD_WRITE))
+        res = away_read(r, &t);
+    else
+        res = prepared_run(r, &t, &floor, &committed);
+    if (res != RES_OK) {
+        sink.sink.ops->rewind(&sink.sink, 0);
+        reply_result(&sink.sink, res);
+    }
+    exec_finish(r, floor, shard_mono(s) - start);
+    run_leave(r);
+    if (sink.sink.failed) {
+        buf_fini(&bytes);
+        j->session->close_after_reply = true;
+    }
+    struct session *session = j->session;
+    session->ops->completed(session, &bytes);
+    buf_fini(&bytes);
+    if (session->ops->unref)
+        session->ops->unref(session);
+}
+
+/* ---- lanes ---- */
+
+static void lane_push(struct pool *p, enum lane lane, struct job *j) REQUIRES(p->lock)
+{
+    j->next = NULL;
+    if (p->lane[lane].last)
+        p->lane[lane].last->next = j;
+    else
+        p->lane[lane].first = j;
+    p->lane[lane].last = j;
+    p->lane[lane].count++;
+}
+
+static struct job *lane_pop(struct pool *p, enum lane lane) REQUIRES(p->lock)
+{
+    struct job *j = p->lane[lane].first;
+    p->lane[lane].first = j->next;
+    if (!j->next)
+        p->lane[lane].last = NULL;
+    p->lane[lane].count--;
+    p->lane[lane].running++;
+    return j;
+}
+
+/* The lane to take a job from, or -1. */
+static int lane_pick(const struct pool *p) REQUIRES(p->lock)
+{
+    bool is_short = p->lane[LANE_SHORT].count > 0;
+    bool is_long = p->lane[LANE_LONG].count > 0 && p->lane[LANE_LONG].running < (size_t)p->long_max;
+    if (is_long && (!is_short || p->lane[LANE_LONG].running == 0))
+        return LANE_LONG;
+    return is_short ? LANE_SHORT : -1;
+}
+
+/* CLIENT PAUSE ends by itself: an idle thread looks. */
+static void idle(struct shard *s, struct pool *p) REQUIRES(p->lock)
+{
+    if (atomic_load(&s->pause) == SHARD_PAUSE_OFF) {
+        os_cond_wait(&p->work, &p->lock);
+        return;
+    }
+    uint64_t now = s->env->ops->real_ms(s->env), until = atomic_load(&s->pause_until_ms);
+    if (now < until) {
+        uint64_t ms = until - now < 1000 ? until - now : 1000;
+        (void)os_cond_wait_for(&p->work, &p->lock, ms * 1000000);
+        return;
+    }
+    os_mutex_unlock(&p->lock);
+    shard_pause(s, SHARD_PAUSE_OFF, 0);
+    os_mutex_lock(&p->lock);
+}
+
+static void pool_main(void *arg)
+{
+    struct run *r = arg;
+    struct shard *s = r->call.shard;
+    struct pool *p = &s->pool;
+    os_mutex_lock(&p->lock);
+    for (;;) {
+        int lane = lane_pick(p);
+        if (lane < 0) {
+            if (p->stop)
+                break;
+            idle(s, p);
+            continue;
+        }
+        struct job *j = lane_pop(p, (enum lane)lane);
+        os_mutex_unlock(&p->lock);
+        job_run(r, j);
+        free(j);
+        epoch_poll();
+        os_mutex_lock(&p->lock);
+        p->lane[lane].running--;
+        if (lane == LANE_LONG && p->lane[LANE_LONG].count)
+            os_cond_signal(&p->work); /* one was perhaps left because of long_max */
+    }
+    os_mutex_unlock(&p->lock);
+    run_fini(r);
+    free(r);
+}
+
+enum result pool_submit(struct shard *s, struct session *session, const struct command_entry *entry, int argc,
+                        const struct slice *argv, uint64_t seed, enum lane lane)
+{
+    struct pool *p = &s->pool;
+    struct job *j = malloc(sizeof *j);
+    if (!j)
+        return RES_NO_MEMORY;
+    *j = (struct job){
+        .session = session, .entry = entry, .argc = argc, .argv = argv, .resp = session->resp, .seed = seed};
+    if (session->ops->ref)
+        session->ops->ref(session);
+    os_mutex_lock(&p->lock);
+    assert(!p->stop);
+    lane_push(p, lane, j);
+    os_cond_signal(&p->work);
+    os_mutex_unlock(&p->lock);
+    return RES_OK;
+}
+
+/* ---- life ---- */
+
+static enum result thread_new(struct shard *s, int i)
+{
+    struct run *r = malloc(sizeof *r);
+    if (!r)
+        return RES_NO_MEMORY;
+    char name[24];
+    snprintf(name, sizeof name, "pool-%d", i);
+    enum result res = run_init(r, s);
+    if (res == RES_OK)
+        res = os_thread_start(&s->pool.threads[i], name, pool_main, r);
+    if (res != RES_OK) {
+        run_fini(r);
+        free(r);
+    }
+    return res;
+}
+
+enum result pool_open(struct shard *s, int threads)
+{
+    struct pool *p = &s->pool;
+    os_mutex_init(&p->lock);
+    os_cond_init(&p->work);
+    p->long_max = threads > 1 ? threads / 2 : 1;
+    p->threads = calloc((size_t)threads, sizeof *p->threads);
+    enum result res = p->threads ? RES_OK : RES_NO_MEMORY;
+    while (res == RES_OK && p->thread_count < threads) {
+        res = thread_new(s, p->thread_count);
+        p->thread_count += res == RES_OK;
+    }
+    if (res != RES_OK)
+        pool_close(s);
+    return res;
+}
+
+void pool_close(struct shard *s)
+{
+    struct pool *p = &s->pool;
+    os_mutex_lock(&p->lock);
+    p->stop = true;
+    os_cond_broadcast(&p->work);
+    os_mutex_unlock(&p->lock);
+    for (int i = 0; i < p->thread_count; i++)
+        os_thread_join(&p->threads[i]);
+    free(p->threads);
+    os_cond_fini(&p->work);
+    os_mutex_fini(&p->lock);
+}
+
+/* ---- work of the server's own ---- */
+
+static struct run *run_take(struct shard *s)
+{
+    os_mutex_lock(&s->lock);
+    struct run *r = s->free_runs;
+    if (r)
+        s->free_runs = r->next;
+    os_mutex_unlock(&s->lock);
+    if (r || !(r = malloc(sizeof *r)))
+        return r;
+    if (run_init(r, s) == RES_OK)
+        return r;
+    run_fini(r);
+    free(r);
+    return NULL;
+}
+
+static void run_give(struct run *r)
+{
+    struct shard *s = r->call.shard;
+    r->background_arg = NULL;
+    os_mutex_lock(&s->lock);
+    r->next = s->free_runs;
+    s->free_runs = r;
+    os_mutex_unlock(&s->lock);
+}
+
+enum result exec_background(struct shard *s, command_fn *fn, void *arg, uint64_t *sequence)
+{
+    *sequence = 0;
+    if (atomic_load(&s->restricted) & RESTRICT_FROZEN)
+        return RES_READ_ONLY;
+    if (atomic_load(&s->pause) != SHARD_PAUSE_OFF)
+        return RES_RETRY;
+    struct run *r = run_take(s);
+    if (!r)
+        return RES_NO_MEMORY;
+    struct sink drop = {.ops = &sink_drop_ops, .resp = 2};
+    struct task t = {.fn = fn, .reply = &drop, .seed = hash_mix(r->seed + 1)};
+    uint64_t floor;
+    r->background_arg = arg;
+    run_enter(r);
+    enum result res = prepared_run(r, &t, &floor, sequence);
+    run_leave(r);
+    run_give(r);
+    return res;
+}

@@ -1,0 +1,118 @@
+/* A run: the scratch memory of a thread that runs commands, and the beginning of each run (snapshot, clock, seed).
+ * A run can be dropped at any point before its commit and begun again from the start, here or on another thread; all it
+ * did so far lies in its overlay, its reply and its arena. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "exec/internal.h"
+
+enum result run_init(struct run *r, struct shard *s)
+{
+    memset(r, 0, sizeof *r);
+    r->call.shard = s;
+    r->call.arena = &r->arena;
+    arena_init(&r->arena, 4096);
+    overlay_init(&r->overlay);
+    s->env->ops->random(s->env, &r->seed, sizeof r->seed);
+    r->stats = stats_take(s);
+    return r->stats ? RES_OK : RES_NO_MEMORY;
+}
+
+void run_fini(struct run *r)
+{
+    if (r->stats)
+        stats_give(r->call.shard, r->stats);
+    arena_fini(&r->arena);
+    overlay_fini(&r->overlay);
+    free(r->hooks);
+    free(r->hold.at);
+    free(r->call.seen.keys);
+}
+
+#define KEEP_SEEN 4096
+
+void run_begin(struct run *r, struct session *session, const struct command_entry *entry, int argc,
+               const struct slice *argv, struct sink *reply)
+{
+    struct call *c = &r->call;
+    arena_reset(&r->arena);
+    overlay_reset(&r->overlay);
+    r->hook_count = 0;
+    r->failed = RES_OK;
+    r->too_long = r->hit_held = r->saw_counts = r->slow = false;
+    c->session = session;
+    c->entry = entry;
+    c->argc = argc;
+    c->argv = argv;
+    c->reply = reply;
+    c->settings = atomic_load_explicit(&c->shard->settings, memory_order_acquire);
+    c->view = NULL;
+    c->overlay = NULL;
+    c->mode = 0;
+    c->bind = 0;
+    c->random_state = r->seed;
+    c->keyspace_hits = c->keyspace_misses = 0;
+    c->store = NULL;
+    c->error_closed = 0;
+    c->seen.count = 0;
+    c->seen.first_due = UINT64_MAX;
+    c->seen.used_dbs = false;
+    if (unlikely(c->seen.cap > KEEP_SEEN)) {
+        free(c->seen.keys);
+        c->seen.keys = NULL;
+        c->seen.cap = 0;
+    }
+}
+
+void run_begin_task(struct run *r, const struct task *t)
+{
+    r->seed = t->seed;
+    run_begin(r, t->session, t->entry, t->argc, t->argv, t->reply);
+}
+
+uint64_t run_read_clock(struct run *r, uint64_t snapshot, uint64_t mono_ns)
+{
+    struct shard *s = r->call.shard;
+    uint64_t now = clock_now(&s->clock, &r->clock, mono_ns);
+    uint64_t running = clock_running(&s->clock);
+    if (running && running < now)
+        now = running;
+    if (front_visible(s->front) > snapshot) {
+        uint64_t above = clock_above(&s->clock, snapshot);
+        if (above < now)
+            now = above;
+    }
+    return now;
+}
+
+void run_snapshot_read(struct run *r, uint64_t mono_ns)
+{
+    struct call *c = &r->call;
+    struct front *f = c->shard->front;
+    c->view = front_view(f);
+    uint64_t gate = front_gate(f), floor = c->session ? c->session->floor : 0;
+    c->snapshot = gate > floor ? gate : floor;
+    c->now_ms = run_read_clock(r, c->snapshot, mono_ns);
+    c->mode = CALL_READ;
+    r->started_ns = mono_ns;
+}
+
+void run_snapshot_latched(struct run *r, uint64_t mono_ns)
+{
+    struct call *c = &r->call;
+    struct front *f = c->shard->front;
+    c->view = front_view(f);
+    c->snapshot = front_visible(f);
+    c->now_ms = clock_write_begin(&c->shard->clock, &r->clock, mono_ns);
+    c->mode = CALL_LATCHED;
+    c->overlay = &r->overlay;
+    r->started_ns = mono_ns;
+}
+
+enum result run_handler(struct run *r, command_fn *fn)
+{
+    enum result res = fn(&r->call);
+    if (res == RES_OK && unlikely(r->failed != RES_OK))
+        res = r->failed;
+    return res;
+}

@@ -1,0 +1,55 @@
+/* Which keys were changed when: 2^20 sequences by key hash, for validating prepared commands (EXECUTION, rule 13). Every
+ * commit stores its sequence for each key it signalled; a prepared command is valid if none of its keys was touched above
+ * its snapshot. Two keys may share an entry: that costs a rerun, never correctness.
+ *
+ * The top bit of an entry says that the key is held: a prepared command failed three times over it, and until it has
+ * committed, writers of the key wait. Everything here is read and changed under the write latch only. */
+#ifndef VARVE_EXEC_TOUCHED_H
+#define VARVE_EXEC_TOUCHED_H
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/result.h"
+#include "base/slice.h"
+
+#define TOUCHED_BITS 20
+#define TOUCHED_HELD (UINT64_C(1) << 63)
+
+struct touched {
+    uint64_t *sequence;
+    uint64_t held; /* entries with the bit */
+};
+
+static inline uint64_t *touched_at(const struct touched *t, uint64_t hash)
+{
+    return &t->sequence[hash & ((UINT64_C(1) << TOUCHED_BITS) - 1)];
+}
+static inline void touched_set(struct touched *t, uint64_t hash, uint64_t sequence)
+{
+    uint64_t *at = touched_at(t, hash);
+    *at = sequence | (*at & TOUCHED_HELD);
+}
+static inline uint64_t touched_get(const struct touched *t, uint64_t hash)
+{
+    return *touched_at(t, hash) & ~TOUCHED_HELD;
+}
+static inline bool touched_is_held(const struct touched *t, uint64_t hash)
+{
+    return t->held && *touched_at(t, hash) & TOUCHED_HELD;
+}
+/* Writes every page, so that no commit takes a page fault for one. */
+static inline enum result touched_init(struct touched *t)
+{
+    t->held = 0;
+    t->sequence = calloc((size_t)1 << TOUCHED_BITS, sizeof(uint64_t));
+    if (!t->sequence)
+        return RES_NO_MEMORY;
+    volatile uint64_t *page = t->sequence;
+    for (size_t i = 0; i < (size_t)1 << TOUCHED_BITS; i += 4096 / sizeof(uint64_t))
+        page[i] = 0;
+    return RES_OK;
+}
+static inline void touched_fini(struct touched *t) { free(t->sequence); }
+
+#endif
