@@ -1,0 +1,96 @@
+/* A client's connection: socket, input, requests on their way, output. It lives on one reactor and is touched by no other
+ * thread, but for the marked fields and for its session while a command is away (exec/session.h). Counted: the reactor
+ * holds one reference while it is open, each command that is away and each message one more.
+ *
+ * What a connection does next follows from its state:
+ *   batch != NULL      requests parsed and not yet executed; nothing is read meanwhile
+ *   away               a command is elsewhere (pool, other reactors); nothing is executed meanwhile
+ *   in_parked          its next command must wait (exec/shard.h EXEC_PARKED)
+ *   choked             it does not take its replies; nothing is executed until it does
+ *   readable           the kernel may have more from it (edge-triggered: we are told once)
+ *   closing            nothing more is read or executed; closed when all is said
+ *   closed             the socket is gone; the memory waits for the last reference */
+#ifndef VARVE_NET_CONNECTION_H
+#define VARVE_NET_CONNECTION_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "exec/shard.h"
+#include "net/mailbox.h"
+#include "net/output.h"
+#include "proto/resp_parse.h"
+
+struct reactor;
+
+#define BATCH_REQUESTS 64
+#define BATCH_SLICES 256
+struct request {
+    const struct command_entry *entry; /* NULL: unknown, or the wrong number of arguments */
+    struct slice *argv;
+    int argc;
+};
+/* Requests parsed ahead, so that what they need can be fetched before the first of them runs. */
+struct request_batch {
+    uint16_t next, count;
+    bool alone;        /* the (only) request's memory is the input's */
+    const char *error; /* the client's bytes went wrong behind these requests */
+    struct request requests[BATCH_REQUESTS];
+    struct slice slices[BATCH_SLICES];
+};
+
+struct connection {
+    struct session session; /* first: session_ops' functions cast */
+    struct reactor *reactor;
+    atomic_int refs; /* any thread */
+    int fd;
+    uint16_t peer_port;
+    bool in_ready, in_parked, in_held;
+    bool away, choked, readable, eof, closing, closed, write_waiting, stream_reading, is_unix;
+    struct event read_event, write_event;
+    TAILQ_ENTRY(connection) all, ready, parked, held;
+    struct resp_input in;
+    struct request_batch *batch;
+    struct output out;
+    uint64_t floor;        /* what is in the output waits for it: session.floor as it was when the last command ended */
+    size_t counted_output; /* our share of net.output_bytes_held */
+    uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */
+    uint64_t input_bytes, output_bytes;
+    char peer[48]; /* address without port */
+    /* of a command that was away */
+    struct {
+        struct mail mail;
+        struct buf reply;
+    } back;
+};
+TAILQ_HEAD(connection_list, connection);
+
+/* Takes over the socket. NULL: no memory, the socket is closed. */
+struct connection *connection_new(struct reactor *r, int fd, bool is_unix);
+void connection_ref(struct connection *c);
+void connection_unref(struct connection *c);
+/* Closes the socket now; what was not said is lost. */
+void connection_close(struct connection *c);
+/* Its turn: reads if there is nothing to execute, executes one batch. */
+void connection_run(struct connection *c);
+/* What may leave, leaves. */
+void connection_flush(struct connection *c);
+/* After a command: does the client have so many replies to take that it is not served on? Sets `choked`. */
+bool connection_chokes(struct connection *c);
+/* A command that was away has its reply in the output: goes on. */
+void connection_back(struct connection *c);
+/* True while somebody waits for it: requests or replies are on their way. */
+bool connection_busy(const struct connection *c);
+size_t connection_memory(const struct connection *c);
+void connection_name_peer(struct connection *c, char out[64]);
+void connection_name_local(const struct connection *c, char out[64]);
+
+/* net/requests.c: the RESP protocol of a connection. Parses what has come into a batch: true when there is one. */
+bool connection_parse(struct connection *c);
+/* Executes the batch; what stops it is in the state afterwards. */
+void connection_execute(struct connection *c);
+void connection_batch_free(struct connection *c);
+extern const struct session_ops connection_session_ops;
+
+#endif

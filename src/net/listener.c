@@ -1,0 +1,236 @@
+/* Listening sockets, and the moment a client is let in or turned away.
+ *
+ * A client is turned away with a sentence when there are too many (maxclients), and when protected mode finds a stranger:
+ * no password is set and the client is not on this machine. When the process has no descriptor left, a spare one is given
+ * up to accept the client and close it at once: otherwise it would hang in the backlog, and the event loop would spin. */
+#include "net/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/net_internal.h"
+
+#define ACCEPTS_IN_A_ROW 64
+#define TEXT_MAX_CLIENTS "-ERR max number of clients reached\r\n"
+#define TEXT_PROTECTED                                                                                                 \
+    "-DENIED Varve is running in protected mode: no password is set, so only clients of this machine are let in. To "  \
+    "serve others, set a password ('requirepass'), or, if the network itself keeps strangers out, switch protected "   \
+    "mode off ('protected-mode no'), in the configuration or with CONFIG SET from a client on the server's "           \
+    "machine.\r\n"
+
+static void on_connection(evutil_socket_t fd, short what, void *arg);
+
+/* ---- opening ---- */
+
+static enum result add(struct listeners *l, struct net *n, int fd, bool is_unix, int backlog, const char *name,
+                       struct errmsg *msg)
+{
+    if (l->count == LISTENERS_MAX) {
+        close(fd);
+        return errmsg_set(msg, RES_TOO_MANY, "more than %d addresses to listen on", LISTENERS_MAX);
+    }
+    if (listen(fd, backlog) != 0) {
+        enum result res = errmsg_set(msg, result_from_errno(errno), "cannot listen on %s: %s", name, strerror(errno));
+        close(fd);
+        return res;
+    }
+    l->item[l->count++] = (struct listener){.fd = fd, .is_unix = is_unix, .net = n};
+    return RES_OK;
+}
+
+static enum result open_tcp(struct listeners *l, struct net *n, const char *address, const struct net_options *o,
+                            struct errmsg *msg)
+{
+    bool optional = *address == '-';
+    address += optional;
+    bool any4 = strcmp(address, "*") == 0, any6 = strcmp(address, "::*") == 0;
+    char port[16], name[128];
+    struct addrinfo hints = {.ai_family = any4   ? AF_INET
+                                          : any6 ? AF_INET6
+                                                 : AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+                    *found = NULL;
+    snprintf(port, sizeof port, "%d", l->port ? l->port : o->port);
+    snprintf(name, sizeof name, "%s port %s", address, port);
+    int why = getaddrinfo(any4 || any6 ? NULL : address, port, &hints, &found);
+    if (why != 0)
+        return optional ? RES_OK : errmsg_set(msg, RES_INVALID, "cannot listen on %s: %s", name, gai_strerror(why));
+    enum result res = RES_OK;
+    for (struct addrinfo *a = found; a != NULL && res == RES_OK; a = a->ai_next) {
+        int one = 1, fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
+        if (fd >= 0) {
+            if (a->ai_family == AF_INET6)
+                setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+            if (bind(fd, a->ai_addr, a->ai_addrlen) == 0) {
+                res = add(l, n, fd, false, o->backlog, name, msg);
+                continue;
+            }
+        }
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        if (!optional || (error != EADDRNOTAVAIL && error != EAFNOSUPPORT && error != EPROTONOSUPPORT))
+            res = errmsg_set(msg, result_from_errno(error), "cannot listen on %s: %s", name, strerror(error));
+    }
+    freeaddrinfo(found);
+    return res;
+}
+
+static enum result open_unix(struct listeners *l, struct net *n, const struct net_options *o, struct errmsg *msg)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(o->unix_path) >= sizeof a.sun_path)
+        return errmsg_set(msg, RES_INVALID, "unixsocket %s: the path is longer than %zu bytes", o->unix_path,
+                          sizeof a.sun_path - 1);
+    strcpy(a.sun_path, o->unix_path);
+    struct stat st;
+    if (lstat(o->unix_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+        return errmsg_set(msg, RES_EXISTS, "unixsocket %s: a file is there that is not a socket", o->unix_path);
+    unlink(o->unix_path); /* left behind by an earlier run */
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
+        (o->unix_mode != 0 && chmod(o->unix_path, o->unix_mode) != 0)) {
+        enum result res =
+            errmsg_set(msg, result_from_errno(errno), "cannot listen on %s: %s", o->unix_path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return res;
+    }
+    l->unix_path = strdup(o->unix_path);
+    return l->unix_path == NULL ? RES_NO_MEMORY : add(l, n, fd, true, o->backlog, o->unix_path, msg);
+}
+
+enum result listeners_open(struct listeners *l, struct net *n, const struct net_options *o, struct errmsg *msg)
+{
+    *l = (struct listeners){.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    l->port = o->port;
+    for (int i = 0; o->port != 0 && i < o->bind_count; i++) {
+        enum result res = open_tcp(l, n, o->binds[i], o, msg);
+        if (res != RES_OK)
+            return res;
+    }
+    if (o->unix_path != NULL && *o->unix_path) {
+        enum result res = open_unix(l, n, o, msg);
+        if (res != RES_OK)
+            return res;
+    }
+    if (o->port != 0 && o->bind_count > 0 && (l->count == 0 || l->item[0].is_unix))
+        return errmsg_set(msg, RES_INVALID, "none of the addresses to listen on exists on this machine");
+    return RES_OK;
+}
+
+void listeners_start(struct listeners *l, struct event_base *base)
+{
+    l->accepting = true;
+    for (int i = 0; i < l->count; i++) {
+        struct listener *item = &l->item[i];
+        event_assign(&item->event, base, item->fd, EV_READ | EV_PERSIST, on_connection, item);
+        event_add(&item->event, NULL);
+    }
+}
+
+void listeners_stop(struct listeners *l)
+{
+    if (!l->accepting)
+        return;
+    l->accepting = false;
+    for (int i = 0; i < l->count; i++)
+        event_del(&l->item[i].event);
+    listeners_close(l);
+}
+
+void listeners_close(struct listeners *l)
+{
+    for (int i = 0; i < l->count; i++)
+        close(l->item[i].fd);
+    if (l->unix_path != NULL)
+        unlink(l->unix_path);
+    free(l->unix_path);
+    if (l->spare_fd >= 0)
+        close(l->spare_fd);
+    *l = (struct listeners){.spare_fd = -1, .port = l->port};
+}
+
+/* ---- letting in ---- */
+
+static bool is_local(const struct sockaddr_storage *a)
+{
+    if (a->ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
+    if (a->ss_family == AF_INET6) {
+        const struct in6_addr *ip = &((const struct sockaddr_in6 *)a)->sin6_addr;
+        return IN6_IS_ADDR_LOOPBACK(ip) || (IN6_IS_ADDR_V4MAPPED(ip) && ip->s6_addr[12] == 127);
+    }
+    return a->ss_family == AF_UNIX;
+}
+
+static void turn_away(struct net *n, int fd, const char *text)
+{
+    ssize_t sent = send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent;
+    close(fd);
+    atomic_fetch_add_explicit(&n->rejected, 1, memory_order_relaxed);
+}
+
+static void complain(struct listeners *l, const char *why)
+{
+    uint64_t now = reactor_clock_ms();
+    if (now - l->last_complaint_ms < 1000)
+        return;
+    l->last_complaint_ms = now;
+    log_warning("clients are turned away: %s", why);
+}
+
+static void no_descriptors(struct listener *item)
+{
+    struct listeners *l = &item->net->listeners;
+    complain(l, "no file descriptors left");
+    if (l->spare_fd < 0)
+        return;
+    close(l->spare_fd);
+    int fd = accept4(item->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        turn_away(item->net, fd, TEXT_MAX_CLIENTS);
+    l->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
+{
+    (void)what;
+    struct listener *item = arg;
+    struct net *n = item->net;
+    const struct net_tuning *tuning = &n->reactors[0].tuning;
+    for (int i = 0; i < ACCEPTS_IN_A_ROW; i++) {
+        struct sockaddr_storage a;
+        socklen_t len = sizeof a;
+        memset(&a, 0, sizeof a);
+        int fd = accept4(listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+            no_descriptors(item);
+        if (fd < 0 && errno != ECONNABORTED)
+            return;
+        if (fd < 0)
+            continue;
+        if (atomic_load_explicit(&n->clients, memory_order_relaxed) >= tuning->max_clients) {
+            complain(&n->listeners, "maxclients is reached");
+            turn_away(n, fd, TEXT_MAX_CLIENTS);
+        } else if (tuning->protected_mode && !tuning->password_set && !item->is_unix && !is_local(&a)) {
+            turn_away(n, fd, TEXT_PROTECTED);
+        } else {
+            net_accepted(n, fd, item->is_unix);
+        }
+    }
+}

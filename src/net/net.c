@@ -1,0 +1,192 @@
+/* The network as a whole: starting, stopping, tuning, counting. */
+#include "net/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/net_internal.h"
+
+/* ---- new connections ---- */
+
+struct newcomer {
+    struct mail mail;
+    int fd;
+    bool is_unix;
+};
+
+static void welcome(struct reactor *r, struct mail *m)
+{
+    struct newcomer *who = (struct newcomer *)m;
+    connection_new(r, who->fd, who->is_unix);
+    free(who);
+}
+
+void net_accepted(struct net *n, int fd, bool is_unix)
+{
+    struct reactor *to = &n->reactors[0];
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < n->reactor_count; i++) {
+        uint64_t count = atomic_load_explicit(&n->reactors[i].connections, memory_order_relaxed);
+        if (count < least)
+            least = count, to = &n->reactors[i];
+    }
+    atomic_fetch_add(&to->connections, 1);
+    atomic_fetch_add(&n->clients, 1);
+    atomic_fetch_add_explicit(&n->accepted, 1, memory_order_relaxed);
+    if (to->index == 0) {
+        connection_new(to, fd, is_unix);
+        return;
+    }
+    struct newcomer *who = malloc(sizeof *who);
+    if (who == NULL) {
+        connection_new(&n->reactors[0], fd, is_unix);
+        atomic_fetch_add(&n->reactors[0].connections, 1);
+        atomic_fetch_sub(&to->connections, 1);
+        return;
+    }
+    *who = (struct newcomer){.mail.deliver = welcome, .fd = fd, .is_unix = is_unix};
+    reactor_post(to, &who->mail);
+}
+
+/* ---- life ---- */
+
+enum result net_open(const struct net_options *options, struct net **out, struct errmsg *msg)
+{
+    *out = NULL;
+    struct net *n = calloc(1, sizeof *n);
+    if (n == NULL)
+        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    n->shard = options->shard;
+    os_mutex_init(&n->release_lock);
+    os_mutex_init(&n->tuning_lock);
+    streamer_init(&n->streamer);
+    atomic_init(&n->next_id, 1);
+    net_tune(n, &options->tuning);
+    enum result res = listeners_open(&n->listeners, n, options, msg);
+    n->reactors = calloc((size_t)options->reactors, sizeof *n->reactors);
+    if (n->reactors == NULL && res == RES_OK)
+        res = errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    for (int i = 0; i < options->reactors && res == RES_OK; i++) {
+        n->reactor_count++;
+        res = reactor_init(&n->reactors[i], n, i, msg);
+    }
+    if (res != RES_OK) {
+        net_close(n);
+        return res;
+    }
+    *out = n;
+    return RES_OK;
+}
+
+enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
+{
+    if (shard != NULL)
+        n->shard = shard;
+    listeners_start(&n->listeners, n->reactors[0].base);
+    for (int i = 0; i < n->reactor_count; i++) {
+        enum result res = reactor_start(&n->reactors[i], n->shard);
+        if (res != RES_OK)
+            return errmsg_set(msg, res, "cannot start reactor %d: %s", i, result_text(res));
+    }
+    return RES_OK;
+}
+
+void net_stop(struct net *n, uint64_t patience_ms)
+{
+    for (int i = 0; i < n->reactor_count; i++) {
+        struct reactor *r = &n->reactors[i];
+        r->stop_at_ms = reactor_clock_ms() + patience_ms;
+        atomic_store(&r->stop, 1);
+        if (r->thread_started)
+            reactor_wake(r);
+    }
+    for (int i = 0; i < n->reactor_count; i++) {
+        if (n->reactors[i].thread_started)
+            os_thread_join(&n->reactors[i].thread);
+        n->reactors[i].thread_started = false;
+    }
+}
+
+void net_close(struct net *n)
+{
+    streamer_stop(&n->streamer);
+    listeners_close(&n->listeners);
+    for (int i = 0; i < n->reactor_count; i++)
+        reactor_fini(&n->reactors[i]);
+    free(n->reactors);
+    os_mutex_fini(&n->release_lock);
+    os_mutex_fini(&n->tuning_lock);
+    free(n);
+}
+
+int net_port(const struct net *n) { return n->listeners.port; }
+
+void net_tune(struct net *n, const struct net_tuning *tuning)
+{
+    os_mutex_lock(&n->tuning_lock);
+    n->tuning = *tuning;
+    os_mutex_unlock(&n->tuning_lock);
+    atomic_fetch_add(&n->tuning_version, 1);
+}
+
+/* ---- statistics ---- */
+
+static uint64_t relaxed(_Atomic uint64_t *stat) { return atomic_load_explicit(stat, memory_order_relaxed); }
+
+static void sum_stats(struct net *n, struct host_stats *out)
+{
+    *out = (struct host_stats){.reactors = n->reactor_count};
+    out->connected_clients = relaxed(&n->clients);
+    out->total_connections = relaxed(&n->accepted);
+    out->rejected_connections = relaxed(&n->rejected);
+    os_mutex_lock(&n->tuning_lock);
+    out->max_clients = n->tuning.max_clients;
+    os_mutex_unlock(&n->tuning_lock);
+    for (int i = 0; i < n->reactor_count; i++) {
+        struct reactor_stats *s = &n->reactors[i].stats;
+        out->monitors += (uint64_t)atomic_load(&n->reactors[i].monitors);
+        out->reads += relaxed(&s->reads);
+        out->writes += relaxed(&s->writes);
+        out->wakeups += relaxed(&s->wakeups);
+        out->input_bytes += relaxed(&s->input_bytes);
+        out->output_bytes += relaxed(&s->output_bytes);
+        out->cut_by_output_limit += relaxed(&s->cut_by_output_limit);
+        out->cut_by_query_limit += relaxed(&s->cut_by_query_limit);
+        out->timed_out += relaxed(&s->timed_out);
+        out->query_buffers += relaxed(&s->query_buffers);
+        out->output_buffers += relaxed(&s->output_buffers);
+        if (relaxed(&s->largest_query) > out->largest_query_buffer)
+            out->largest_query_buffer = relaxed(&s->largest_query);
+        if (relaxed(&s->largest_output) > out->largest_output_buffer)
+            out->largest_output_buffer = relaxed(&s->largest_output);
+    }
+}
+
+/* A reset remembers the sums instead of touching counts that reactors write. */
+void net_reset_stats(struct net *n)
+{
+    struct host_stats now;
+    sum_stats(n, &now);
+    os_mutex_lock(&n->tuning_lock);
+    n->before_reset = now;
+    os_mutex_unlock(&n->tuning_lock);
+}
+
+void net_stats(struct net *n, struct host_stats *out)
+{
+    sum_stats(n, out);
+    os_mutex_lock(&n->tuning_lock);
+    const struct host_stats *b = &n->before_reset;
+    out->total_connections -= b->total_connections;
+    out->rejected_connections -= b->rejected_connections;
+    out->reads -= b->reads;
+    out->writes -= b->writes;
+    out->wakeups -= b->wakeups;
+    out->input_bytes -= b->input_bytes;
+    out->output_bytes -= b->output_bytes;
+    out->cut_by_output_limit -= b->cut_by_output_limit;
+    out->cut_by_query_limit -= b->cut_by_query_limit;
+    out->timed_out -= b->timed_out;
+    os_mutex_unlock(&n->tuning_lock);
+}

@@ -1,0 +1,56 @@
+/* The network: listeners, and reactor threads that serve the connections they accept. What the rest of the program
+ * sees of it. docs/network.md tells how a loop of a reactor goes.
+ *
+ * Threads: net_open, net_start, net_stop and net_close by the main thread; the others by any. */
+#ifndef VARVE_NET_NET_H
+#define VARVE_NET_NET_H
+
+#include "cmd/host.h"
+#include "conf/settings.h"
+#include "exec/shard.h"
+
+struct net;
+
+/* What can change while it runs. */
+struct net_tuning {
+    uint64_t max_clients;
+    uint32_t timeout_s, keepalive_s; /* 0: off */
+    bool protected_mode, password_set;
+    uint64_t bulk_max;    /* proto-max-bulk-len */
+    uint64_t query_limit; /* client-query-buffer-limit */
+    uint64_t
+        output_budget; /* all unsent replies together; beyond it a client with over 1 MiB of them is not read from */
+    struct output_limit output_limit[OUTPUT_CLASSES];
+};
+struct net_options {
+    struct shard *shard; /* may be set later: net_start */
+    int reactors;
+    const char *const *binds; /* addresses; one that starts with '-' may be missing; "*" all of IPv4, "::*" of IPv6 */
+    int bind_count;
+    int port;              /* 0: no TCP */
+    const char *unix_path; /* NULL or "": none */
+    unsigned unix_mode;    /* 0: as umask leaves it */
+    int backlog;
+    struct net_tuning tuning;
+};
+/* Binds and listens, so that an address in use is known before any data is read. */
+enum result net_open(const struct net_options *options, struct net **out, struct errmsg *msg) MUST_CHECK;
+/* Starts to accept and to serve. */
+enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg) MUST_CHECK;
+/* No more connections and requests; what runs is finished and its replies are sent, for at most `patience_ms`. */
+void net_stop(struct net *n, uint64_t patience_ms);
+void net_close(struct net *n);
+int net_port(const struct net *n);
+
+void net_tune(struct net *n, const struct net_tuning *tuning);
+void net_stats(struct net *n, struct host_stats *out);
+void net_reset_stats(struct net *n);
+/* For shard_hooks: MONITOR's lines. arg: the net. */
+void net_monitor(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
+/* For struct host_ops. */
+void net_client_list(struct call *c, const struct client_filter *filter);
+void net_client_kill(struct call *c, const struct client_filter *filter, bool old_form);
+enum result net_client_info(struct call *c, struct buf *out);
+void net_client_monitor(struct call *c, bool on);
+
+#endif

@@ -1,0 +1,29 @@
+/* What the files of this room share of the net as a whole. */
+#ifndef VARVE_NET_INTERNAL_H
+#define VARVE_NET_INTERNAL_H
+
+#include "net/listener.h"
+#include "net/reactor.h"
+#include "net/streamer.h"
+
+struct net {
+    struct shard *shard;
+    struct reactor *reactors;
+    int reactor_count;
+    struct listeners listeners;
+    struct streamer streamer;
+    _Atomic uint64_t next_id, clients, accepted, rejected;
+    _Atomic uint64_t output_bytes_held; /* of all connections: compared with tuning.output_budget */
+    /* Orders what goes to several reactors: every client sees one order. Leaf lock, held for as long as it takes to put
+     * one message into each mailbox. */
+    struct os_mutex release_lock;
+    struct os_mutex tuning_lock; /* leaf; guards the next two */
+    struct net_tuning tuning;
+    struct host_stats before_reset;
+    atomic_uint tuning_version;
+};
+
+/* Hands an accepted socket to the reactor with the fewest connections. On reactor 0. */
+void net_accepted(struct net *n, int fd, bool is_unix);
+
+#endif

@@ -1,0 +1,169 @@
+/* See output.h. */
+#include "net/output.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void output_init(struct output *o)
+{
+    *o = (struct output){.streams = NULL};
+    o->streams_tail = &o->streams;
+}
+
+static void drop_first_stream(struct output *o)
+{
+    struct output_stream *s = o->streams;
+    o->streams = s->next;
+    if (o->streams == NULL)
+        o->streams_tail = &o->streams;
+    s->source->close(s->source);
+    free(s->chunk);
+    free(s);
+}
+
+void output_fini(struct output *o)
+{
+    while (o->streams)
+        drop_first_stream(o);
+    buf_fini(&o->buf);
+    free(o->marks);
+    output_init(o);
+}
+
+size_t output_memory(const struct output *o)
+{
+    size_t sum = o->buf.cap + o->mark_cap * sizeof *o->marks;
+    for (const struct output_stream *s = o->streams; s; s = s->next)
+        sum += sizeof *s + s->chunk_len;
+    return sum;
+}
+
+static enum result more_marks(struct output *o)
+{
+    unsigned cap = o->mark_cap ? o->mark_cap * 2 : 4;
+    struct output_mark *marks = malloc(cap * sizeof *marks);
+    if (marks == NULL)
+        return RES_NO_MEMORY;
+    for (unsigned i = 0; i < o->mark_count; i++)
+        marks[i] = o->marks[(o->mark_head + i) & (o->mark_cap - 1)];
+    free(o->marks);
+    o->marks = marks;
+    o->mark_cap = cap;
+    o->mark_head = 0;
+    return RES_OK;
+}
+
+enum result output_hold(struct output *o, uint64_t floor)
+{
+    uint64_t end = output_end(o);
+    if (o->mark_count > 0) {
+        struct output_mark *last = &o->marks[(o->mark_head + o->mark_count - 1) & (o->mark_cap - 1)];
+        if (last->end == end && last->floor >= floor)
+            return RES_OK;
+        if (last->floor >= floor) {
+            last->end = end;
+            return RES_OK;
+        }
+    }
+    if (o->mark_count == o->mark_cap && more_marks(o) != RES_OK)
+        return RES_NO_MEMORY;
+    o->marks[(o->mark_head + o->mark_count++) & (o->mark_cap - 1)] = (struct output_mark){floor, end};
+    return RES_OK;
+}
+
+uint64_t output_release(struct output *o, uint64_t gate)
+{
+    uint64_t upto = o->base + o->sent;
+    while (o->mark_count > 0) {
+        const struct output_mark *m = &o->marks[o->mark_head];
+        if (m->floor > gate)
+            return upto;
+        upto = m->end;
+        o->mark_head = (o->mark_head + 1) & (o->mark_cap - 1);
+        o->mark_count--;
+    }
+    return output_end(o);
+}
+
+enum result output_add_stream(struct output *o, uint64_t len, struct sink_source *source)
+{
+    struct output_stream *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        source->close(source);
+        return RES_NO_MEMORY;
+    }
+    s->at = output_end(o);
+    s->remaining = len;
+    s->source = source;
+    *o->streams_tail = s;
+    o->streams_tail = &s->next;
+    return RES_OK;
+}
+
+void output_cut_streams(struct output *o, uint64_t place)
+{
+    struct output_stream **at = &o->streams;
+    while (*at != NULL && (*at)->at < place)
+        at = &(*at)->next;
+    struct output_stream *s = *at;
+    *at = NULL;
+    o->streams_tail = at;
+    while (s != NULL) {
+        struct output_stream *next = s->next;
+        s->source->close(s->source);
+        free(s->chunk);
+        free(s);
+        s = next;
+    }
+}
+
+struct output_stream *output_hungry(struct output *o, uint64_t upto)
+{
+    struct output_stream *s = o->streams;
+    if (s == NULL || s->at != o->base + o->sent || s->at >= upto)
+        return NULL;
+    return s->chunk_sent == s->chunk_len && s->remaining > 0 ? s : NULL;
+}
+
+int output_gather(struct output *o, uint64_t upto, struct iovec iov[2])
+{
+    int n = 0;
+    uint64_t at = o->base + o->sent;
+    const struct output_stream *s = o->streams;
+    if (s != NULL && s->at == at && at < upto) {
+        if (s->chunk_sent < s->chunk_len)
+            iov[n++] = (struct iovec){s->chunk + s->chunk_sent, s->chunk_len - s->chunk_sent};
+        if (s->remaining > 0)
+            return n; /* more of it comes first */
+        s = s->next;
+        /* The one behind it cannot be at the same place: its head and end lie between. */
+    }
+    if (s != NULL && s->at < upto)
+        upto = s->at;
+    if (at < upto)
+        iov[n++] = (struct iovec){o->buf.data + o->sent, (size_t)(upto - at)};
+    return n;
+}
+
+void output_written(struct output *o, size_t n)
+{
+    struct output_stream *s = o->streams;
+    if (s != NULL && s->at == o->base + o->sent) {
+        size_t part = s->chunk_len - s->chunk_sent;
+        part = n < part ? n : part;
+        s->chunk_sent += part;
+        n -= part;
+        if (s->chunk_sent == s->chunk_len && s->remaining == 0)
+            drop_first_stream(o);
+    }
+    o->sent += n;
+    assert(o->sent <= o->buf.len);
+    if (o->sent == o->buf.len) {
+        o->base += o->sent;
+        o->sent = o->buf.len = 0;
+    } else if (o->sent > 64 * 1024 && o->sent > o->buf.len / 2) {
+        o->base += o->sent;
+        buf_consume(&o->buf, o->sent);
+        o->sent = 0;
+    }
+}

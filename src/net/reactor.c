@@ -1,0 +1,360 @@
+/* The turn of a loop, in this order:
+ *   1. libevent waits for the kernel and calls back: connections with input read it, parse it, prefetch what it needs,
+ *      and queue up as ready. Nothing runs yet, so the writes of all of them can become one row under the latch.
+ *   2. messages of other threads.
+ *   3. what waited goes on: parked connections after wake(), held replies after the gate.
+ *   4. ready connections run, a chunk at a time: each executes one batch; the row ends (latch released, log on its way);
+ *      then each says what it may.
+ *   5. the memory of closed connections is given back.
+ *
+ * Going to sleep: asleep = 1, then the mailbox, `woken` and the gate are looked at once more, then the loop blocks. Who
+ * sends puts its message first and looks at asleep afterwards. Both in sequentially consistent order, so one of the two
+ * sees the other; the eventfd is written only when the reactor really sleeps, and by one of them only. It is
+ * edge-triggered and never read: every write is a new edge. */
+#include "net/reactor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/epoch.h"
+#include "base/log.h"
+#include "net/net_internal.h"
+
+#define CHUNK 64           /* connections between two row ends */
+#define TURN_REQUESTS 1024 /* about how many requests run before the kernel is asked for news */
+
+void *block_get(struct block_pool *p) { return p->count > 0 ? p->free[--p->count] : malloc(p->size); }
+
+void block_put(struct block_pool *p, void *block)
+{
+    if (p->count < BLOCKS_KEPT)
+        p->free[p->count++] = block;
+    else
+        free(block);
+}
+
+uint64_t reactor_clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* ---- being woken ---- */
+
+static void notify(struct reactor *r)
+{
+    if (atomic_load(&r->asleep) && atomic_exchange(&r->asleep, 0)) {
+        uint64_t one = 1;
+        ssize_t n = write(r->wake_fd, &one, sizeof one);
+        (void)n; /* full: it is being woken already */
+    }
+}
+
+void reactor_post(struct reactor *r, struct mail *m)
+{
+    mailbox_put(&r->mailbox, m);
+    notify(r);
+}
+
+void reactor_wake(void *reactor)
+{
+    struct reactor *r = reactor;
+    atomic_store(&r->woken, true);
+    notify(r);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg) { (void)fd, (void)what, (void)arg; }
+
+/* True when the loop may block. */
+static bool may_sleep(struct reactor *r)
+{
+    if (!TAILQ_EMPTY(&r->ready))
+        return false;
+    atomic_store(&r->asleep, 1);
+    if (mailbox_empty(&r->mailbox) && !atomic_load(&r->woken) && shard_gate(r->shard) < r->waiting_floor &&
+        !(r->waiting_floor != UINT64_MAX && shard_frozen(r->shard)))
+        return true;
+    atomic_store(&r->asleep, 0);
+    return false;
+}
+
+static void deliver(struct reactor *r)
+{
+    struct mail *next;
+    for (struct mail *m = mailbox_take(&r->mailbox); m != NULL; m = next) {
+        next = m->next;
+        m->deliver(r, m);
+    }
+}
+
+/* ---- lists ---- */
+
+void reactor_make_ready(struct connection *c)
+{
+    if (c->in_ready || c->in_parked || c->closed)
+        return;
+    c->in_ready = true;
+    TAILQ_INSERT_TAIL(&c->reactor->ready, c, ready);
+}
+
+void reactor_park(struct connection *c)
+{
+    assert(!c->in_ready && !c->in_parked);
+    c->in_parked = true;
+    TAILQ_INSERT_TAIL(&c->reactor->parked, c, parked);
+}
+
+static void unpark_all(struct reactor *r)
+{
+    struct connection *c;
+    while ((c = TAILQ_FIRST(&r->parked)) != NULL) {
+        TAILQ_REMOVE(&r->parked, c, parked);
+        c->in_parked = false;
+        reactor_make_ready(c);
+    }
+}
+
+static void wait_for(struct reactor *r, uint64_t floor)
+{
+    if (floor != r->waiting_floor) {
+        r->waiting_floor = floor;
+        exec_set_waiting_floor(r->worker, floor);
+    }
+}
+
+void reactor_hold(struct connection *c)
+{
+    struct reactor *r = c->reactor;
+    if (!c->in_held) {
+        c->in_held = true;
+        TAILQ_INSERT_TAIL(&r->held, c, held);
+    }
+    uint64_t floor = output_waits_for(&c->out);
+    if (floor < r->waiting_floor)
+        wait_for(r, floor);
+}
+
+/* The gate has moved: what it has passed leaves; what can never pass it is cut off. */
+static void release_held(struct reactor *r)
+{
+    if (TAILQ_EMPTY(&r->held))
+        return;
+    bool frozen = shard_frozen(r->shard);
+    r->gate = shard_gate(r->shard); /* after frozen: it does not move any more then */
+    if (r->gate < r->waiting_floor && !frozen)
+        return;
+    struct connection_list list = TAILQ_HEAD_INITIALIZER(list);
+    TAILQ_CONCAT(&list, &r->held, held);
+    wait_for(r, UINT64_MAX);
+    struct connection *c;
+    while ((c = TAILQ_FIRST(&list)) != NULL) {
+        TAILQ_REMOVE(&list, c, held);
+        c->in_held = false;
+        connection_flush(c); /* holds it again when it must wait on */
+        if (frozen && c->in_held)
+            connection_close(c);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void run_ready(struct reactor *r)
+{
+    struct connection *chunk[CHUNK];
+    size_t queued = 0;
+    uint64_t before = 0;
+    struct connection *c;
+    TAILQ_FOREACH(c, &r->ready, ready)
+    queued++;
+    while (queued > 0 && before < TURN_REQUESTS) {
+        int n = 0;
+        while (n < CHUNK && queued > 0 && (c = TAILQ_FIRST(&r->ready)) != NULL) {
+            TAILQ_REMOVE(&r->ready, c, ready);
+            c->in_ready = false;
+            queued--;
+            uint64_t commands = c->session.commands;
+            connection_run(c);
+            before += c->session.commands - commands + 1;
+            chunk[n++] = c; /* a connection closed meanwhile is only buried at the end of the turn */
+        }
+        if (n == 0)
+            return;
+        exec_row_end(r->worker);
+        r->gate = shard_gate(r->shard);
+        for (int i = 0; i < n; i++)
+            connection_flush(chunk[i]);
+    }
+}
+
+static void bury(struct reactor *r)
+{
+    struct connection *c;
+    while ((c = TAILQ_FIRST(&r->dead)) != NULL) {
+        TAILQ_REMOVE(&r->dead, c, all);
+        connection_unref(c);
+    }
+}
+
+static void take_tuning(struct reactor *r)
+{
+    struct net *n = r->net;
+    unsigned version = atomic_load_explicit(&n->tuning_version, memory_order_acquire);
+    if (version == r->tuning_version)
+        return;
+    os_mutex_lock(&n->tuning_lock);
+    r->tuning = n->tuning;
+    os_mutex_unlock(&n->tuning_lock);
+    r->tuning_version = version;
+}
+
+/* Once a second: clients that are idle or over their soft limit, and the gauges. */
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct reactor *r = arg;
+    uint64_t now = reactor_clock_ms(), in_sum = 0, out_sum = 0, in_max = 0, out_max = 0;
+    const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
+    struct connection *c, *next;
+    for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, all);
+        size_t in = resp_input_memory(&c->in), out = output_memory(&c->out);
+        in_sum += in, out_sum += out;
+        in_max = in > in_max ? in : in_max;
+        out_max = out > out_max ? out : out_max;
+        if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor &&
+            now > c->session.active_ms + r->tuning.timeout_s * 1000ull) {
+            log_verbose("closing idle client %s", c->peer);
+            stat_add(&r->stats.timed_out, 1);
+            connection_close(c);
+        } else if (c->soft_since_ms && now > c->soft_since_ms + (uint64_t)limit->seconds * 1000) {
+            log_warning("client %s closed: %zu bytes of replies not taken for %lld s", c->peer, out,
+                        (long long)limit->seconds);
+            stat_add(&r->stats.cut_by_output_limit, 1);
+            connection_close(c);
+        }
+    }
+    atomic_store_explicit(&r->stats.query_buffers, in_sum, memory_order_relaxed);
+    atomic_store_explicit(&r->stats.output_buffers, out_sum, memory_order_relaxed);
+    atomic_store_explicit(&r->stats.largest_query, in_max, memory_order_relaxed);
+    atomic_store_explicit(&r->stats.largest_output, out_max, memory_order_relaxed);
+    epoch_poll();
+}
+
+/* Stopping: idle connections go at once, the others when they have nothing more to say, or when patience ends. */
+static bool finished(struct reactor *r)
+{
+    int stop = atomic_load(&r->stop);
+    if (stop == 0)
+        return false;
+    if (r->index == 0)
+        listeners_stop(&r->net->listeners);
+    if (r->stop_at_ms != 0 && r->now_ms >= r->stop_at_ms)
+        stop = 2;
+    struct connection *c, *next;
+    for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, all);
+        c->closing = true;
+        if (!connection_busy(c) || (stop == 2 && !c->away))
+            connection_close(c);
+    }
+    bury(r);
+    return TAILQ_EMPTY(&r->all);
+}
+
+static void reactor_main(void *arg)
+{
+    struct reactor *r = arg;
+    do {
+        bool sleep = may_sleep(r);
+        event_base_loop(r->base, sleep ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+        if (sleep)
+            atomic_store_explicit(&r->asleep, 0, memory_order_relaxed);
+        stat_add(&r->stats.wakeups, 1);
+        r->now_ms = reactor_clock_ms();
+        take_tuning(r);
+        deliver(r);
+        if (atomic_load_explicit(&r->woken, memory_order_relaxed)) {
+            atomic_store(&r->woken, false);
+            unpark_all(r);
+        }
+        release_held(r);
+        run_ready(r);
+        bury(r);
+    } while (!finished(r));
+    deliver(r); /* replies that came for connections already gone */
+    exec_row_end(r->worker);
+}
+
+enum result reactor_init(struct reactor *r, struct net *n, int index, struct errmsg *msg)
+{
+    memset(r, 0, sizeof *r);
+    r->net = n;
+    r->index = index;
+    r->wake_fd = -1;
+    r->waiting_floor = UINT64_MAX;
+    r->blocks.size = RESP_BLOCK;
+    r->batches.size = sizeof(struct request_batch);
+    TAILQ_INIT(&r->all);
+    TAILQ_INIT(&r->ready);
+    TAILQ_INIT(&r->parked);
+    TAILQ_INIT(&r->held);
+    TAILQ_INIT(&r->dead);
+    r->tuning_version = UINT32_MAX;
+    /* One thread uses a base, others go through wake_fd: libevent need not lock. */
+    struct event_config *config = event_config_new();
+    if (config != NULL) {
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+        r->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    r->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (r->base == NULL || r->wake_fd < 0)
+        return errmsg_set(msg, RES_TOO_MANY, "cannot make an event loop: %s", strerror(errno));
+    event_assign(&r->wake_event, r->base, r->wake_fd, EV_READ | EV_ET | EV_PERSIST, on_wake, r);
+    event_assign(&r->tick_event, r->base, -1, EV_PERSIST, on_tick, r);
+    struct timeval second = {1, 0};
+    if (event_add(&r->wake_event, NULL) != 0 || event_add(&r->tick_event, &second) != 0)
+        return errmsg_set(msg, RES_NO_MEMORY, "cannot watch an event");
+    return RES_OK;
+}
+
+enum result reactor_start(struct reactor *r, struct shard *shard)
+{
+    char name[16];
+    snprintf(name, sizeof name, "reactor-%d", r->index);
+    struct exec_worker_options options = {.name = name, .wake = reactor_wake, .arg = r};
+    r->shard = shard;
+    r->worker = exec_worker_new(shard, &options);
+    if (r->worker == NULL)
+        return RES_NO_MEMORY;
+    r->gate = shard_gate(shard);
+    r->now_ms = reactor_clock_ms();
+    take_tuning(r);
+    enum result res = os_thread_start(&r->thread, name, reactor_main, r);
+    r->thread_started = res == RES_OK;
+    return res;
+}
+
+void reactor_fini(struct reactor *r)
+{
+    if (r->base != NULL) {
+        event_del(&r->wake_event);
+        event_del(&r->tick_event);
+        event_base_free(r->base);
+    }
+    if (r->wake_fd >= 0)
+        close(r->wake_fd);
+    if (r->worker != NULL)
+        exec_worker_free(r->worker);
+    while (r->blocks.count > 0)
+        free(r->blocks.free[--r->blocks.count]);
+    while (r->batches.count > 0)
+        free(r->batches.free[--r->batches.count]);
+}

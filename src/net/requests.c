@@ -1,0 +1,263 @@
+/* RESP on a connection: requests are parsed into batches, run one after the other, their replies appended to the output.
+ *
+ * A batch is parsed whole before any of it runs: every request is looked up in the command table and the executor starts
+ * to fetch what its keys need, so that the first command already runs over warm memory. A client that has not
+ * authenticated gets one request at a time, because the next may be read under other limits. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "cmd/table.h"
+#include "net/net_internal.h"
+
+/* ---- parsing ---- */
+
+static const struct command_entry *find(const struct resp_request *q)
+{
+    char error[512];
+    return command_resolve(q->argc, q->argv, error);
+}
+
+bool connection_parse(struct connection *c)
+{
+    struct reactor *r = c->reactor;
+    if (c->in.pos == c->in.len)
+        return false;
+    struct request_batch *b = block_get(&r->batches);
+    if (b == NULL) {
+        connection_close(c);
+        return false;
+    }
+    struct resp_limits limits = {r->tuning.bulk_max, c->session.authenticated};
+    int most = c->session.authenticated ? BATCH_REQUESTS : 1;
+    struct slice *argv = b->slices, *end = b->slices + BATCH_SLICES;
+    enum resp_status status = RESP_REQUEST;
+    b->next = b->count = 0;
+    b->alone = false;
+    b->error = NULL;
+    while (b->count < most && end - argv >= 8) {
+        struct resp_request q;
+        status = resp_parse(&c->in, &limits, argv, (int)(end - argv), &q);
+        if (status != RESP_REQUEST) {
+            if (status == RESP_ERROR)
+                b->error = q.error;
+            break;
+        }
+        struct request *out = &b->requests[b->count++];
+        *out = (struct request){find(&q), q.argv, q.argc};
+        if (out->entry != NULL)
+            exec_prefetch(r->worker, &c->session, out->entry, q.argc, q.argv);
+        if (q.alone) {
+            b->alone = true;
+            break;
+        }
+        argv += q.argc;
+    }
+    if (status == RESP_NO_MEMORY) {
+        log_warning("client %s closed: no memory for its request", c->peer);
+        block_put(&r->batches, b);
+        connection_close(c);
+        return false;
+    }
+    if (b->count == 0 && b->error == NULL) {
+        block_put(&r->batches, b);
+        return false;
+    }
+    c->batch = b;
+    return true;
+}
+
+/* On any thread, of a connection that is no more. */
+void connection_batch_free(struct connection *c)
+{
+    if (c->batch != NULL && c->batch->alone)
+        resp_request_done(&c->in);
+    free(c->batch);
+    c->batch = NULL;
+}
+
+static void end_batch(struct connection *c)
+{
+    if (c->batch->alone)
+        resp_request_done(&c->in);
+    block_put(&c->reactor->batches, c->batch);
+    c->batch = NULL;
+}
+
+/* ---- replying ---- */
+
+static void take_stream(struct resp_sink *s, uint64_t len, struct sink_source *source)
+{
+    struct connection *c = s->host;
+    if (output_add_stream(&c->out, len, source) != RES_OK || buf_append(&c->out.buf, "\r\n", 2) != RES_OK)
+        s->sink.failed = true;
+}
+
+static void rewound(struct resp_sink *s, size_t mark)
+{
+    struct connection *c = s->host;
+    output_cut_streams(&c->out, c->out.base + mark);
+}
+
+static void sink_for(struct resp_sink *sink, struct connection *c)
+{
+    resp_sink_init(sink, &c->out.buf, c->session.resp);
+    sink->stream = take_stream;
+    sink->rewound = rewound;
+    sink->host = c;
+}
+
+/* CLIENT REPLY: what was said since `mark` is taken back unless the client wants it. */
+static void mind_reply_mode(struct connection *c, size_t mark)
+{
+    struct session *s = &c->session;
+    if (s->reply_mode == SESSION_REPLY_ON)
+        return;
+    if (s->reply_mode == SESSION_REPLY_SKIP_NEXT) {
+        s->reply_mode = SESSION_REPLY_SKIP;
+    } else {
+        output_cut_streams(&c->out, c->out.base + mark);
+        c->out.buf.len = mark;
+        if (s->reply_mode == SESSION_REPLY_SKIP)
+            s->reply_mode = SESSION_REPLY_ON;
+    }
+}
+
+/* A browser or a tunnel sent us here: what follows are not commands but somebody else's text. */
+static bool is_other_protocol(struct slice name)
+{
+    return (name.len == 4 && slice_eq_nocase(name, "post")) || (name.len == 5 && slice_eq_nocase(name, "host:"));
+}
+
+static void reject(struct connection *c, const struct request *q, struct resp_sink *sink)
+{
+    char text[512];
+    if (is_other_protocol(q->argv[0])) {
+        log_warning("possible SECURITY ATTACK: %s speaks another protocol (POST or Host: received); closed", c->peer);
+        connection_close(c);
+        return;
+    }
+    const struct command_entry *entry = command_resolve(q->argc, q->argv, text);
+    assert(entry == NULL);
+    sink->sink.ops->error(&sink->sink, slice_str(text));
+    shard_count_error(c->reactor->worker, slice_str(text));
+    entry = command_lookup(q->argv[0]);
+    if (entry != NULL)
+        shard_count_rejected(c->reactor->worker, entry);
+}
+
+/* Runs one request. False: stop here, the state says why. */
+static bool run_one(struct connection *c, const struct request *q, struct resp_sink *sink)
+{
+    size_t mark = c->out.buf.len;
+    if (q->entry == NULL) {
+        reject(c, q, sink);
+    } else {
+        sink_begin(&sink->sink);
+        switch (exec_run(c->reactor->worker, &c->session, q->entry, q->argc, q->argv, &sink->sink)) {
+        case EXEC_DONE:
+            if (c->session.floor > c->floor)
+                c->floor = c->session.floor;
+            break;
+        case EXEC_PARKED:
+            reactor_park(c);
+            return false;
+        case EXEC_AWAY:
+            c->batch->next++;
+            c->away = true;
+            return false;
+        }
+    }
+    if (c->closed)
+        return false;
+    c->batch->next++;
+    if (c->away) /* other reactors are asked first: net/clients.c */
+        return false;
+    if (sink->sink.failed) {
+        log_warning("client %s closed: no memory for a reply", c->peer);
+        connection_close(c);
+        return false;
+    }
+    mind_reply_mode(c, mark);
+    if (c->session.close_after_reply) {
+        c->closing = true;
+        return false;
+    }
+    return true;
+}
+
+void connection_execute(struct connection *c)
+{
+    struct request_batch *b = c->batch;
+    struct resp_sink sink;
+    sink_for(&sink, c);
+    while (b->next < b->count) {
+        if (!run_one(c, &b->requests[b->next], &sink))
+            break;
+        if (connection_chokes(c))
+            break;
+    }
+    if (c->closed || c->in_parked || c->away)
+        return;
+    if (b->next == b->count && b->error != NULL && !c->session.close_after_reply) {
+        sink.sink.ops->error(&sink.sink, slice_str(b->error));
+        log_verbose("client %s closed: %s", c->peer, b->error);
+        c->closing = true;
+    }
+    if (b->next == b->count || c->session.close_after_reply)
+        end_batch(c);
+}
+
+/* ---- commands that were away ---- */
+
+static void come_back(struct reactor *r, struct mail *m)
+{
+    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
+    (void)r;
+    if (!c->closed) {
+        size_t mark = c->out.buf.len;
+        bool ok = true;
+        if (mark == 0 && c->out.buf.data == NULL) {
+            c->out.buf = c->back.reply;
+            c->back.reply = BUF_INIT;
+        } else {
+            ok = buf_append(&c->out.buf, c->back.reply.data, c->back.reply.len) == RES_OK;
+        }
+        if (c->session.floor > c->floor)
+            c->floor = c->session.floor;
+        mind_reply_mode(c, mark);
+        if (!ok)
+            connection_close(c);
+        else if (c->session.close_after_reply)
+            c->closing = true;
+    }
+    buf_fini(&c->back.reply);
+    if (!c->closed && c->batch != NULL && (c->batch->next == c->batch->count || c->session.close_after_reply)) {
+        if (c->batch->error == NULL || c->session.close_after_reply)
+            end_batch(c);
+    }
+    connection_back(c);
+    connection_unref(c);
+}
+
+static void session_completed(struct session *s, struct buf *reply)
+{
+    struct connection *c = (struct connection *)s;
+    c->back.reply = *reply;
+    *reply = BUF_INIT;
+    c->back.mail.deliver = come_back;
+    connection_ref(c);
+    reactor_post(c->reactor, &c->back.mail);
+}
+
+static void session_ref(struct session *s) { connection_ref((struct connection *)s); }
+static void session_unref(struct session *s) { connection_unref((struct connection *)s); }
+static void session_address(struct session *s, char out[64]) { connection_name_peer((struct connection *)s, out); }
+
+const struct session_ops connection_session_ops = {
+    .protocol = "resp",
+    .completed = session_completed,
+    .ref = session_ref,
+    .unref = session_unref,
+    .address = session_address,
+};
