@@ -37,8 +37,15 @@
     X(MSET, "mset")                                                                                                    \
     X(MGET, "mget")                                                                                                    \
     X(INCR, "incr")                                                                                                    \
-    X(LPUSH, "lpush") X(LPOP, "lpop") X(RPUSH, "rpush") X(SADD, "sadd") X(HSET, "hset") X(ZADD, "zadd")                \
-        X(LRANGE, "lrange100") X(MIX, "mix")
+    X(LPUSH, "lpush")                                                                                                  \
+    X(LPOP, "lpop")                                                                                                    \
+    X(RPUSH, "rpush")                                                                                                  \
+    X(SADD, "sadd")                                                                                                    \
+    X(HSET, "hset")                                                                                                    \
+    X(ZADD, "zadd")                                                                                                    \
+    X(LRANGE, "lrange100")                                                                                             \
+    X(MIX, "mix")
+
 enum operation {
 #define OP_ENUM(id, name) OP_##id,
     OPERATIONS(OP_ENUM)
