@@ -51,6 +51,10 @@ static inline void iter_close(struct iter *it)
 /* Merges n iterators, the newest source first: of equal keys only the newest is shown. Takes over the children (closes
  * them with itself, and at once when it fails). flags: ITER_TOMBSTONES as above. engine/merge.c */
 enum result iter_merge(struct iter **children, size_t n, int flags, struct iter **out) MUST_CHECK;
+/* The same; on_close(arg) runs once when the merge is closed, after its children are, and also when it fails: the place
+ * to give back what the children read from. */
+enum result iter_merge_with(struct iter **children, size_t n, int flags, void (*on_close)(void *arg), void *arg,
+                            struct iter **out) MUST_CHECK;
 /* Over a sorted array of records that outlives it (an overlay, a test). engine/array_iter.c */
 struct iter_record {
     struct slice key, value;

@@ -1,0 +1,311 @@
+#include "engine/lsm/block.h"
+
+#include <assert.h>
+#include <lz4.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+#define LZ4_FLAG 0x80000000u
+
+/* ---- references ---- */
+
+bool block_ref(struct block *b)
+{
+    uint32_t n = __atomic_load_n(&b->refs, __ATOMIC_RELAXED);
+    do {
+        if (n == 0)
+            return false;
+    } while (!__atomic_compare_exchange_n(&b->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return true;
+}
+
+static void block_free(struct epoch_entry *e) { free((uint8_t *)e - offsetof(struct block, retire)); }
+
+void block_unref(struct block *b)
+{
+    if (b && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        epoch_retire(&b->retire, block_free);
+}
+
+/* ---- decoding ---- */
+
+/* Proves that what block_record_at() will read lies inside the image. */
+static bool image_holds(struct block *b, uint32_t len)
+{
+    if (len < BLOCK_HEADER)
+        return false;
+    b->count = get_le16(b->image);
+    b->prefix_len = get_le16(b->image + 2);
+    b->tags_at = get_le32(b->image + 4);
+    if (b->count == 0 || b->tags_at > len || b->prefix_len > ENGINE_KEY_MAX)
+        return false;
+    uint64_t offsets_at = ((uint64_t)b->tags_at + b->count + 3) & ~(uint64_t)3;
+    uint32_t width = b->tags_at > UINT16_MAX ? 4 : 2;
+    if (offsets_at + (uint64_t)b->count * width != len)
+        return false;
+    b->offsets_at = (uint32_t)offsets_at;
+    uint32_t at = BLOCK_HEADER + b->prefix_len;
+    for (uint32_t i = 0; i < b->count; i++) {
+        uint32_t start = block_offset(b, i), end = i + 1 < b->count ? block_offset(b, i + 1) : b->tags_at;
+        if (start != at || end <= start || end > b->tags_at)
+            return false;
+        uint32_t head = b->image[start], used = 1;
+        if (head & 0x80) {
+            if (end - start < 2)
+                return false;
+            head = (head & 0x7f) | (uint32_t)b->image[start + 1] << 7;
+            used = 2;
+        }
+        uint32_t rest = head >> 1;
+        if (rest > end - start - used || b->prefix_len + rest > ENGINE_KEY_MAX || b->prefix_len + rest == 0)
+            return false;
+        at = end;
+    }
+    return true;
+}
+
+enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct block **out)
+{
+    *out = NULL;
+    if (len < BLOCK_HEADER + BLOCK_TRAILER)
+        return RES_CORRUPT;
+    const uint8_t *trailer = span + len - BLOCK_TRAILER;
+    uint32_t image_len = get_le32(trailer), stored = get_le32(trailer + 4);
+    bool packed = stored & LZ4_FLAG;
+    stored &= ~LZ4_FLAG;
+#ifndef VARVE_FUZZING
+    if (get_le32(trailer + 8) != checksum32(span, len - 4, salt))
+        return RES_CORRUPT;
+#else
+    (void)salt;
+#endif
+    if (stored > len - BLOCK_TRAILER || (!packed && stored != image_len) || (packed && image_len / 256 > stored))
+        return RES_CORRUPT;
+    struct block *b = malloc(block_memory(image_len));
+    if (!b)
+        return RES_NO_MEMORY;
+    *b = (struct block){.refs = 1};
+    if (!packed)
+        memcpy(b->image, span, image_len);
+    else if (LZ4_decompress_safe((const char *)span, (char *)b->image, (int)stored, (int)image_len) != (int)image_len)
+        goto corrupt;
+    if (!image_holds(b, image_len))
+        goto corrupt;
+    *out = b;
+    return RES_OK;
+corrupt:
+    free(b);
+    return RES_CORRUPT;
+}
+
+/* ---- searching ---- */
+
+int64_t block_find(const struct block *b, const struct engine_key *key, struct block_record *out)
+{
+    const uint8_t *tags = b->image + b->tags_at, *end = tags + b->count, *t = tags;
+    struct slice k = key->bytes;
+
+    if (k.len < b->prefix_len)
+        return -1;
+    while ((t = memchr(t, block_tag(key->hash), (size_t)(end - t))) != NULL) {
+        uint32_t i = (uint32_t)(t - tags);
+        block_record_at(b, i, out);
+        if (out->rest.len == k.len - b->prefix_len &&
+            memcmp(out->rest.data, k.data + b->prefix_len, out->rest.len) == 0 &&
+            memcmp(b->image + BLOCK_HEADER, k.data, b->prefix_len) == 0)
+            return i;
+        if (++t == end)
+            break;
+    }
+    return -1;
+}
+
+uint32_t block_lower_bound(const struct block *b, struct slice target)
+{
+    size_t n = target.len < b->prefix_len ? target.len : b->prefix_len;
+    int c = n ? memcmp(b->image + BLOCK_HEADER, target.data, n) : 0;
+    if (c > 0 || (c == 0 && n < b->prefix_len))
+        return 0;
+    if (c < 0)
+        return b->count;
+    target.data += n;
+    target.len -= n;
+    uint32_t lo = 0, hi = b->count;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        struct block_record r;
+        block_record_at(b, mid, &r);
+        if (slice_cmp(r.rest, target) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* ---- building ---- */
+
+void block_builder_init(struct block_builder *b) { *b = (struct block_builder){0}; }
+
+void block_builder_fini(struct block_builder *b)
+{
+    buf_fini(&b->bytes);
+    buf_fini(&b->image);
+    free(b->records);
+    *b = (struct block_builder){0};
+}
+
+/* Counts two bytes of head a record, and wide offsets only where one record is too large for narrow ones. */
+static size_t image_size(size_t count, size_t prefix, size_t key_bytes, size_t value_bytes)
+{
+    return BLOCK_HEADER + prefix + key_bytes - count * prefix + value_bytes + count * 5 + 3;
+}
+
+size_t block_builder_size(const struct block_builder *b)
+{
+    return image_size(b->count, b->prefix_len, b->key_bytes, b->value_bytes);
+}
+
+static size_t shared_with(const struct block_builder *b, struct slice key)
+{
+    if (b->count == 0)
+        return key.len;
+    const uint8_t *first = b->bytes.data + b->records[0].key_at;
+    size_t n = key.len < b->prefix_len ? key.len : b->prefix_len, i = 0;
+    while (i < n && first[i] == key.data[i])
+        i++;
+    return i;
+}
+
+size_t block_builder_size_with(const struct block_builder *b, struct slice key, size_t value_len)
+{
+    return image_size(b->count + 1, shared_with(b, key), b->key_bytes + key.len, b->value_bytes + value_len);
+}
+
+enum result block_builder_add(struct block_builder *b, struct slice key, uint8_t kind, struct slice value,
+                              uint64_t hash)
+{
+    if (b->count == b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 64;
+        struct block_pending *records = realloc(b->records, cap * sizeof *records);
+        if (!records)
+            return RES_NO_MEMORY;
+        b->records = records;
+        b->cap = cap;
+    }
+    enum result r = buf_reserve(&b->bytes, key.len + value.len);
+    if (r != RES_OK)
+        return r;
+    size_t prefix = shared_with(b, key);
+    b->records[b->count++] = (struct block_pending){
+        .key_at = b->bytes.len,
+        .key_len = (uint32_t)key.len,
+        .value_len = (uint32_t)value.len,
+        .kind = kind,
+        .tag = block_tag(hash),
+    };
+    memcpy(b->bytes.data + b->bytes.len, key.data, key.len);
+    if (value.len)
+        memcpy(b->bytes.data + b->bytes.len + key.len, value.data, value.len);
+    b->bytes.len += key.len + value.len;
+    b->key_bytes += key.len;
+    b->value_bytes += value.len;
+    b->prefix_len = prefix;
+    return RES_OK;
+}
+
+/* Writes the image into memory of at least image_size() + 2 * count bytes; returns its length. */
+static size_t write_image(const struct block_builder *b, uint8_t *image, uint32_t *offsets)
+{
+    put_le16(image, (uint16_t)b->count);
+    put_le16(image + 2, (uint16_t)b->prefix_len);
+    uint8_t *p = image + BLOCK_HEADER;
+    memcpy(p, b->bytes.data + b->records[0].key_at, b->prefix_len);
+    p += b->prefix_len;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct block_pending *r = &b->records[i];
+        size_t rest = r->key_len - b->prefix_len;
+        offsets[i] = (uint32_t)(p - image);
+        p += put_varint(p, rest << 1 | (r->kind == RECORD_DELETE));
+        memcpy(p, b->bytes.data + r->key_at + b->prefix_len, rest + r->value_len);
+        p += rest + r->value_len;
+    }
+    size_t tags_at = (size_t)(p - image);
+    put_le32(image + 4, (uint32_t)tags_at);
+    for (size_t i = 0; i < b->count; i++)
+        *p++ = b->records[i].tag;
+    while ((p - image) % 4)
+        *p++ = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        if (tags_at > UINT16_MAX) {
+            put_le32(p, offsets[i]);
+            p += 4;
+        } else {
+            put_le16(p, (uint16_t)offsets[i]);
+            p += 2;
+        }
+    }
+    return (size_t)(p - image);
+}
+
+/* Appends the image as LZ4 when that saves an eighth; *stored is its length with the flag, or 0 when it does not. */
+static enum result append_packed(const uint8_t *image, size_t len, struct buf *out, uint32_t *stored)
+{
+    *stored = 0;
+    if (len > LZ4_MAX_INPUT_SIZE)
+        return RES_OK;
+    int bound = LZ4_compressBound((int)len);
+    enum result r = buf_reserve(out, (size_t)bound);
+    if (r != RES_OK)
+        return r;
+    int n = LZ4_compress_default((const char *)image, (char *)out->data + out->len, (int)len, bound);
+    if (n > 0 && (size_t)n < len - len / 8) {
+        out->len += (size_t)n;
+        *stored = (uint32_t)n | LZ4_FLAG;
+    }
+    return RES_OK;
+}
+
+enum result block_builder_finish(struct block_builder *b, size_t min_span, bool lz4, uint64_t salt, struct buf *out)
+{
+    assert(b->count > 0 && b->count <= UINT16_MAX);
+    size_t begin = out->len, most = block_builder_size(b) + 2 * b->count;
+    uint32_t stored = 0;
+
+    if (most + BLOCK_TRAILER + BLOCK_UNIT > INT32_MAX)
+        return RES_RANGE;
+    b->image.len = 0;
+    enum result r = buf_reserve(&b->image, most + 4 * b->count + 4);
+    if (r != RES_OK)
+        return r;
+    uint32_t *offsets = (uint32_t *)(void *)(b->image.data + ((most + 3) & ~(size_t)3));
+    size_t len = write_image(b, b->image.data, offsets);
+    assert(len <= most);
+    if (lz4 && (r = append_packed(b->image.data, len, out, &stored)) != RES_OK)
+        return r;
+    if (!stored) {
+        if ((r = buf_append(out, b->image.data, len)) != RES_OK)
+            return r;
+        stored = (uint32_t)len;
+    }
+    size_t span = out->len - begin + BLOCK_TRAILER;
+    if (span < min_span)
+        span = min_span;
+    span = (span + BLOCK_UNIT - 1) & ~(size_t)(BLOCK_UNIT - 1);
+    if ((r = buf_reserve(out, span)) != RES_OK)
+        return r;
+    uint8_t *s = out->data + begin, *trailer = s + span - BLOCK_TRAILER;
+    memset(out->data + out->len, 0, (size_t)(trailer - s) - (out->len - begin));
+    put_le32(trailer, (uint32_t)len);
+    put_le32(trailer + 4, stored);
+    put_le32(trailer + 8, checksum32(s, span - 4, salt));
+    out->len = begin + span;
+    b->bytes.len = 0;
+    b->count = b->key_bytes = b->value_bytes = b->prefix_len = 0;
+    if (b->bytes.cap > 1024 * 1024) { /* a giant value went through */
+        buf_trim(&b->bytes, 64 * 1024);
+        buf_trim(&b->image, 64 * 1024);
+    }
+    return RES_OK;
+}
