@@ -141,7 +141,10 @@ static enum result seek_all(struct merge *m, struct slice target, bool forward)
     return settle(m);
 }
 
-static enum result merge_seek(struct iter *it, struct slice target) { return seek_all((struct merge *)it, target, true); }
+static enum result merge_seek(struct iter *it, struct slice target)
+{
+    return seek_all((struct merge *)it, target, true);
+}
 
 static enum result merge_seek_last(struct iter *it, struct slice target)
 {

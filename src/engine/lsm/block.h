@@ -109,7 +109,7 @@ struct block_builder {
     size_t count, cap;
     size_t prefix_len; /* shared by all keys so far */
     size_t key_bytes, value_bytes;
-    struct buf image;  /* scratch */
+    struct buf image; /* scratch */
 };
 
 void block_builder_init(struct block_builder *b);
@@ -120,6 +120,7 @@ size_t block_builder_size(const struct block_builder *b);
 enum result block_builder_add(struct block_builder *b, struct slice key, uint8_t kind, struct slice value,
                               uint64_t hash) MUST_CHECK;
 /* Appends the span, at least min_span bytes long, to out, and empties the builder. RES_RANGE when a block is too large. */
-enum result block_builder_finish(struct block_builder *b, size_t min_span, bool lz4, uint64_t salt, struct buf *out) MUST_CHECK;
+enum result block_builder_finish(struct block_builder *b, size_t min_span, bool lz4, uint64_t salt, struct buf *out)
+    MUST_CHECK;
 
 #endif

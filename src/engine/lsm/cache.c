@@ -1,0 +1,185 @@
+#include "engine/lsm/cache.h"
+
+#include <stdlib.h>
+
+#include "engine/lsm/table.h"
+
+struct cache *cache_new(uint64_t capacity)
+{
+    struct cache *c = aligned_alloc(64, (sizeof *c + 63) / 64 * 64);
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->capacity = capacity;
+    os_mutex_init(&c->lock);
+    return c;
+}
+
+void cache_free(struct cache *c)
+{
+    if (!c)
+        return;
+    os_mutex_fini(&c->lock);
+    free(c->tables);
+    free(c);
+}
+
+static void charge(struct cache *c, int64_t bytes) { __atomic_fetch_add(&c->used, (uint64_t)bytes, __ATOMIC_RELAXED); }
+
+static size_t block_charge(const struct block *b)
+{
+    return block_memory(b->offsets_at + b->count * (b->tags_at > UINT16_MAX ? 4 : 2));
+}
+
+static bool over(const struct cache *c)
+{
+    return __atomic_load_n(&c->used, __ATOMIC_RELAXED) > __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+}
+
+/* Takes the block out of its slot if it is still cold. */
+static void evict(struct cache *c, struct table *t, uint32_t i, uintptr_t seen)
+{
+    if (!__atomic_compare_exchange_n(&t->slots[i], &seen, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
+    struct block *b = (struct block *)seen;
+    charge(c, -(int64_t)block_charge(b));
+    block_unref(b);
+}
+
+/* One step of the hand. Returns false when there is no table. */
+static bool sweep_slot(struct cache *c, size_t *tables_passed) REQUIRES(c->lock)
+{
+    if (c->count == 0)
+        return false;
+    if (c->hand_table >= c->count)
+        c->hand_table = 0;
+    struct table *t = c->tables[c->hand_table];
+    if (c->hand_slot >= t->fences.count) {
+        c->hand_table++;
+        c->hand_slot = 0;
+        ++*tables_passed;
+        return true;
+    }
+    uint32_t i = c->hand_slot++;
+    uintptr_t p = __atomic_load_n(&t->slots[i], __ATOMIC_RELAXED);
+    if (p & CACHE_HOT)
+        __atomic_fetch_and(&t->slots[i], ~CACHE_HOT, __ATOMIC_RELAXED);
+    else if (p)
+        evict(c, t, i, p);
+    return true;
+}
+
+static void shrink(struct cache *c)
+{
+    while (over(c)) {
+        if (!os_mutex_try(&c->lock))
+            return;
+        /* Three rounds clear every bit and evict every block; more only when all that is left cannot be evicted. */
+        size_t passed = 0, most = 3 * c->count + 3;
+        bool more = true;
+        while (over(c) && more)
+            more = sweep_slot(c, &passed) && passed <= most;
+        os_mutex_unlock(&c->lock);
+        if (!more)
+            return;
+    }
+}
+
+void cache_set_capacity(struct cache *c, uint64_t bytes)
+{
+    __atomic_store_n(&c->capacity, bytes, __ATOMIC_RELAXED);
+    shrink(c);
+}
+
+void cache_charge(struct cache *c, int64_t bytes)
+{
+    __atomic_fetch_add(&c->resident, (uint64_t)bytes, __ATOMIC_RELAXED);
+    charge(c, bytes);
+    if (bytes > 0)
+        shrink(c);
+}
+
+enum result cache_add_table(struct cache *c, struct table *t)
+{
+    enum result r = RES_OK;
+    os_mutex_lock(&c->lock);
+    if (c->count == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 64;
+        struct table **tables = realloc(c->tables, cap * sizeof(struct table *));
+        if (tables) {
+            c->tables = tables;
+            c->cap = cap;
+        } else {
+            r = RES_NO_MEMORY;
+        }
+    }
+    if (r == RES_OK)
+        c->tables[c->count++] = t;
+    os_mutex_unlock(&c->lock);
+    return r;
+}
+
+void cache_remove_table(struct cache *c, struct table *t)
+{
+    os_mutex_lock(&c->lock);
+    size_t i = 0;
+    while (i < c->count && c->tables[i] != t)
+        i++;
+    if (i < c->count)
+        c->tables[i] = c->tables[--c->count];
+    os_mutex_unlock(&c->lock);
+    for (uint32_t s = 0; s < t->fences.count; s++) {
+        uintptr_t p = __atomic_exchange_n(&t->slots[s], 0, __ATOMIC_ACQ_REL);
+        if (!p)
+            continue;
+        struct block *b = (struct block *)(p & ~CACHE_HOT);
+        charge(c, -(int64_t)block_charge(b));
+        block_unref(b);
+    }
+}
+
+struct block *cache_insert(struct cache *c, struct table *t, struct block *b)
+{
+    size_t bytes = block_charge(b);
+    uint64_t capacity = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+    if (bytes > capacity / 8 || __atomic_load_n(&c->resident, __ATOMIC_RELAXED) + bytes > capacity)
+        return b; /* or the hand would go round for nothing */
+    for (;;) {
+        uintptr_t seen = 0;
+        b->refs = 2; /* the slot's and the caller's; not shared yet */
+        if (__atomic_compare_exchange_n(&t->slots[b->index], &seen, (uintptr_t)b, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+            break;
+        struct block *other = (struct block *)(seen & ~CACHE_HOT);
+        if (block_ref(other)) {
+            free(b); /* nobody has seen it */
+            return other;
+        }
+    }
+    charge(c, (int64_t)bytes);
+    shrink(c);
+    return b;
+}
+
+struct cache_counts *cache_counts_here(struct cache *c)
+{
+    static uint32_t next;
+    static _Thread_local uint32_t mine;
+    if (unlikely(mine == 0))
+        mine = 1 + __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % CACHE_SHARDS;
+    return &c->counts[mine - 1];
+}
+
+void cache_counts_sum(const struct cache *c, struct cache_counts *out)
+{
+    *out = (struct cache_counts){0};
+    for (int i = 0; i < CACHE_SHARDS; i++) {
+        const struct cache_counts *s = &c->counts[i];
+        out->hits += __atomic_load_n(&s->hits, __ATOMIC_RELAXED);
+        out->misses += __atomic_load_n(&s->misses, __ATOMIC_RELAXED);
+        out->filter_checked += __atomic_load_n(&s->filter_checked, __ATOMIC_RELAXED);
+        out->filter_useful += __atomic_load_n(&s->filter_useful, __ATOMIC_RELAXED);
+        out->block_reads += __atomic_load_n(&s->block_reads, __ATOMIC_RELAXED);
+        out->block_read_bytes += __atomic_load_n(&s->block_read_bytes, __ATOMIC_RELAXED);
+    }
+}

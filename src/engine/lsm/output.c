@@ -1,0 +1,96 @@
+/* Writing a sequence of tables: what absorb and compaction have in common. */
+#include <stdlib.h>
+
+#include "engine/lsm/lsm.h"
+
+void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level)
+{
+    int from = lsm->options.lz4_from_level;
+    *o = (struct output){.lsm = lsm, .boundary = boundary, .lz4 = from && level >= from};
+}
+
+static enum result begin(struct output *o, uint8_t region)
+{
+    struct lsm *lsm = o->lsm;
+    struct table_writer_options w = {
+        .number = lsm_new_number(lsm),
+        .boundary = o->boundary,
+        .block_bytes = lsm->options.block_bytes,
+        .region = region,
+        .lz4 = o->lz4,
+    };
+    enum result r = lsm_create_table(lsm, w.number, &w.file);
+    if (r != RES_OK)
+        return r;
+    r = table_writer_new(&w, &o->writer);
+    if (r != RES_OK)
+        lsm_remove_table(lsm, w.number);
+    else
+        o->number = w.number;
+    return r;
+}
+
+enum result output_add(struct output *o, const struct iter *record)
+{
+    enum result r = RES_OK;
+    if (o->writer && table_writer_last(o->writer).data[0] != record->key.data[0])
+        r = output_cut(o);
+    if (r == RES_OK && !o->writer)
+        r = begin(o, record->key.data[0]);
+    return r == RES_OK ? table_writer_add(o->writer, record->key, record->kind, record->value) : r;
+}
+
+uint64_t output_table_bytes(const struct output *o) { return o->writer ? table_writer_bytes(o->writer) : 0; }
+
+enum result output_cut(struct output *o)
+{
+    uint64_t size;
+
+    if (!o->writer)
+        return RES_OK;
+    struct table_writer *w = o->writer;
+    o->writer = NULL;
+    enum result r = table_writer_finish(w, &size);
+    if (r == RES_OK && o->count == o->cap) {
+        size_t cap = o->cap ? o->cap * 2 : 16;
+        struct table **tables = realloc(o->tables, cap * sizeof(struct table *));
+        if (tables) {
+            o->tables = tables;
+            o->cap = cap;
+        } else {
+            r = RES_NO_MEMORY;
+        }
+    }
+    if (r == RES_OK)
+        r = lsm_open_table(o->lsm, o->number, size, &o->tables[o->count], NULL);
+    if (r != RES_OK) {
+        lsm_remove_table(o->lsm, o->number);
+        return r;
+    }
+    o->count++;
+    o->bytes += size;
+    return RES_OK;
+}
+
+enum result output_finish(struct output *o)
+{
+    enum result r = output_cut(o);
+    if (r == RES_OK && o->count)
+        r = o->lsm->env->ops->sync_dir(o->lsm->env, o->lsm->sst);
+    return r;
+}
+
+void output_fini(struct output *o, bool remove)
+{
+    if (o->writer) {
+        table_writer_abort(o->writer);
+        lsm_remove_table(o->lsm, o->number);
+    }
+    for (size_t i = 0; i < o->count; i++) {
+        if (remove)
+            __atomic_store_n(&o->tables[i]->obsolete, true, __ATOMIC_RELAXED);
+        table_unref(o->tables[i]);
+    }
+    free(o->tables);
+    *o = (struct output){0};
+}
