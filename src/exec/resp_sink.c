@@ -218,6 +218,8 @@ static void resp_push(struct sink *s, size_t count)
     head(self(s), s->resp == 3 ? '>' : '*', count);
 }
 
+static void resp_attribute(struct sink *s, size_t pairs) { head(self(s), '|', pairs); }
+
 static void resp_real(struct sink *s, double value)
 {
     char text[NUM_DOUBLE_MAX];
@@ -291,6 +293,7 @@ static const struct sink_ops resp_ops = {
     .map = resp_map,
     .set = resp_set,
     .push = resp_push,
+    .attribute = resp_attribute,
     .real = resp_real,
     .boolean = resp_boolean,
     .big_number = resp_big_number,

@@ -171,6 +171,7 @@ const struct sink_ops sink_drop_ops = {
     .map = drop_head,
     .set = drop_head,
     .push = drop_head,
+    .attribute = drop_head,
     .real = drop_real,
     .boolean = drop_boolean,
     .big_number = drop_slice,

@@ -30,7 +30,9 @@ struct sink_ops {
     void (*array)(struct sink *s, size_t count);
     void (*map)(struct sink *s, size_t pairs); /* RESP2: array of 2 * pairs */
     void (*set)(struct sink *s, size_t count);
-    void (*push)(struct sink *s, size_t count);  /* RESP2: array */
+    void (*push)(struct sink *s, size_t count); /* RESP2: array */
+    /* Pairs that say something about the reply that follows; only where s->resp is 3. */
+    void (*attribute)(struct sink *s, size_t pairs);
     void (*real)(struct sink *s, double value);  /* RESP2: bulk */
     void (*boolean)(struct sink *s, bool value); /* RESP2: 0 or 1 */
     void (*big_number)(struct sink *s, struct slice decimal);
