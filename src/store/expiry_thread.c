@@ -31,6 +31,7 @@ struct expiry {
     struct os_mutex lock;
     struct os_cond wake;
     bool stop; /* under lock */
+    _Atomic bool paused;
     struct expiry_db db[];
 };
 
@@ -210,7 +211,8 @@ static void expiry_main(void *arg)
         os_mutex_unlock(&e->lock);
         uint64_t first = UINT64_MAX;
         bool failed = false;
-        for (uint32_t i = 0; i < e->store->databases; i++) {
+        bool paused = atomic_load_explicit(&e->paused, memory_order_relaxed);
+        for (uint32_t i = 0; i < e->store->databases && !paused; i++) {
             failed |= !serve(e, i);
             if (e->db[i].due < first)
                 first = e->db[i].due;
@@ -245,6 +247,13 @@ enum result expiry_open(struct store *s, struct errmsg *msg)
     os_mutex_fini(&e->lock);
     free(e);
     return errmsg_set(msg, r, "the expiry thread cannot be started: %s", result_text(r));
+}
+
+void store_set_active_expiry(struct shard *s, bool on)
+{
+    const struct store *store = shard_store(s);
+    if (store->expiry != NULL)
+        atomic_store_explicit(&store->expiry->paused, !on, memory_order_relaxed);
 }
 
 void expiry_close(struct store *s)
