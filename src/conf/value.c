@@ -143,7 +143,7 @@ static enum result parse_string(const struct setting *d, const char **out, struc
 
 static const char *const class_names[OUTPUT_CLASSES] = {"normal", "slave", "pubsub"};
 
-static int client_class(struct slice word)
+static int class_of(struct slice word)
 {
     for (int i = 0; i < OUTPUT_CLASSES; i++)
         if (slice_eq_nocase(word, class_names[i]))
@@ -160,7 +160,7 @@ static enum result parse_limits(struct output_limit limits[OUTPUT_CLASSES], int 
     struct output_limit result[OUTPUT_CLASSES];
     memcpy(result, limits, sizeof result);
     for (int i = 0; i < argc; i += 4) {
-        int class = client_class(argv[i]);
+        int class = class_of(argv[i]);
         if (class < 0)
             return errmsg_set(msg, RES_INVALID, "Invalid client class specified in buffer limit configuration.");
         uint64_t hard, soft;

@@ -1,0 +1,39 @@
+/* Vitals: what the process uses and how fast it goes, for INFO, MEMORY and the memory budget. */
+#ifndef VARVE_CMD_VITALS_H
+#define VARVE_CMD_VITALS_H
+
+#include "base/heap.h"
+#include "exec/shard.h"
+
+#define VITALS_TICK_MS 100
+
+/* Once, when the shard is open and before it serves: what is in use now counts as overhead. */
+void vitals_start(struct shard *s);
+/* Every VITALS_TICK_MS, by one thread: takes the samples that rates and peaks are made of. */
+void vitals_tick(struct shard *s);
+
+struct vitals_memory {
+    struct heap_stats heap;
+    uint64_t mapped;   /* memtables and log ring, which lie beside the heap */
+    uint64_t used;     /* heap and mapped */
+    uint64_t peak;     /* of used */
+    uint64_t startup;  /* used at vitals_start */
+    uint64_t overhead; /* startup, client buffers, indexes and filters */
+    uint64_t clients;  /* buffers of connections */
+    uint64_t rss, system;
+};
+void vitals_memory(struct shard *s, struct vitals_memory *out); /* any thread */
+
+/* Per second, over the last 1.6 s. */
+struct vitals_rates {
+    double commands, input_bytes, output_bytes;
+};
+void vitals_rates(struct vitals_rates *out);
+
+struct vitals_cpu {
+    double user, system; /* seconds */
+    double main_user, main_system;
+};
+void vitals_cpu(struct vitals_cpu *out);
+
+#endif
