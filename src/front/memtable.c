@@ -11,10 +11,7 @@
 #define ADDRESS_BITS 48 /* of user space; above them a bucket keeps its filter */
 #define ADDRESS_MASK (((uintptr_t)1 << ADDRESS_BITS) - 1)
 
-static uint64_t round_up(uint64_t v, uint64_t to)
-{
-    return (v + to - 1) / to * to;
-}
+static uint64_t round_up(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
 
 static void *map_memory(uint64_t bytes)
 {
@@ -66,7 +63,8 @@ struct memtable *memtable_new(uint64_t full_at, uint64_t room)
     m->limit = full_at;
     m->capacity = round_up(full_at + room + 4096, full_at + room >= HUGE_PAGE ? HUGE_PAGE : 4096);
     m->memory = map_memory(m->capacity);
-    m->buckets = map_memory(round_up(buckets * sizeof(*m->buckets), 4096));
+    m->bucket_memory = map_memory(round_up(buckets * sizeof(*m->buckets), 4096));
+    m->buckets = m->bucket_memory;
     os_mutex_init(&m->order_lock);
     m->random = 0x9e3779b97f4a7c15u;
     if (!m->memory || !m->buckets) {
@@ -85,8 +83,8 @@ void memtable_free(struct memtable *m)
     os_mutex_fini(&m->order_lock);
     if (m->memory)
         munmap(m->memory, m->capacity);
-    if (m->buckets)
-        munmap((void *)m->buckets, round_up((m->mask + 1) * sizeof(*m->buckets), 4096));
+    if (m->bucket_memory)
+        munmap(m->bucket_memory, round_up((m->mask + 1) * sizeof(*m->buckets), 4096));
     free(m);
 }
 
@@ -94,7 +92,7 @@ void memtable_reset(struct memtable *m)
 {
     memtable_runs_free(m);
     if (!memtable_empty(m))
-        memset((void *)m->buckets, 0, (m->mask + 1) * sizeof(*m->buckets));
+        memset(m->bucket_memory, 0, (m->mask + 1) * sizeof(*m->buckets));
     atomic_store_explicit(&m->used, 0, memory_order_relaxed);
     atomic_store_explicit(&m->records, 0, memory_order_relaxed);
     atomic_store_explicit(&m->nodes, 0, memory_order_relaxed);
@@ -121,15 +119,9 @@ void memtable_populate(struct memtable *m, uint64_t ahead)
 
 /* ---- hash table ---- */
 
-static uintptr_t filter_bit(uint64_t hash)
-{
-    return (uintptr_t)1 << (ADDRESS_BITS + ((hash >> 28) & 15));
-}
+static uintptr_t filter_bit(uint64_t hash) { return (uintptr_t)1 << (ADDRESS_BITS + ((hash >> 28) & 15)); }
 
-static struct memtable_node *bucket_head(uintptr_t word)
-{
-    return (struct memtable_node *)(word & ADDRESS_MASK);
-}
+static struct memtable_node *bucket_head(uintptr_t word) { return (struct memtable_node *)(word & ADDRESS_MASK); }
 
 static struct memtable_node *find_node(const struct memtable *m, const struct engine_key *key)
 {
@@ -160,7 +152,7 @@ bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64
 
 void memtable_prefetch(const struct memtable *m, uint64_t hash)
 {
-    __builtin_prefetch((const void *)&m->buckets[hash & m->mask]);
+    __builtin_prefetch((const char *)m->bucket_memory + (hash & m->mask) * sizeof(*m->buckets));
 }
 
 /* ---- skiplist ---- */
@@ -232,7 +224,8 @@ static void insert_node(struct memtable *m, const struct engine_key *key, uint8_
     bool meta = key->bytes.len && key->bytes.data[0] == REGION_META;
     int height = meta ? 0 : random_height(m);
     size_t key_end = (offsetof(struct memtable_node, key) + key->bytes.len + 7) & ~(size_t)7;
-    size_t extra = key_end - offsetof(struct memtable_node, key) - key->bytes.len + offsetof(struct memtable_version, data);
+    size_t extra =
+        key_end - offsetof(struct memtable_node, key) - key->bytes.len + offsetof(struct memtable_version, data);
     struct memtable_node *n = take_node(m, height, key->bytes.len, extra + value.len);
     struct memtable_version *v = (struct memtable_version *)(void *)((uint8_t *)n + key_end);
     fill_version(v, kind, value, sequence, NULL);
@@ -259,7 +252,8 @@ static void insert_node(struct memtable *m, const struct engine_key *key, uint8_
     count_up(&m->nodes);
 }
 
-void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value, uint64_t sequence)
+void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value,
+                     uint64_t sequence)
 {
     assert(key->bytes.len <= ENGINE_KEY_MAX && value.len <= UINT32_MAX);
     struct memtable_node *n = find_node(m, key);

@@ -34,6 +34,7 @@ struct memtable {
     _Atomic(uintptr_t) *buckets; /* node address, and in its high 16 bits a filter over the chain */
     uint64_t mask;
     struct memtable_node *skip_head;
+    void *bucket_memory; /* the buckets, for memset and the like */
 
     /* The writer's. Readers may look at them for statistics. */
     _Atomic uint64_t used; /* bytes of the mapping handed out */
@@ -44,12 +45,12 @@ struct memtable {
     uint64_t random;
     uint64_t first_sequence; /* 0: empty */
 
-    /* The order of REGION_META. */
+    /* The order of REGION_META, guarded by order_lock. (clang 14 knows no GUARDED_BY on members in C.) */
     struct os_mutex order_lock;
-    struct memtable_node *ordered_last GUARDED_BY(order_lock); /* it and all before it are in the runs */
-    uint64_t ordered_count GUARDED_BY(order_lock);
-    struct memtable_run *runs[MEMTABLE_MAX_RUNS] GUARDED_BY(order_lock); /* longest first */
-    int run_count GUARDED_BY(order_lock);
+    struct memtable_node *ordered_last; /* it and all before it are in the runs */
+    uint64_t ordered_count;
+    struct memtable_run *runs[MEMTABLE_MAX_RUNS]; /* longest first */
+    int run_count;
 
     uint8_t *memory;
     uint64_t capacity;  /* bytes of the mapping */
@@ -75,21 +76,16 @@ static inline uint64_t memtable_used(const struct memtable *m)
 {
     return atomic_load_explicit(&m->used, memory_order_relaxed);
 }
-static inline bool memtable_full(const struct memtable *m)
-{
-    return memtable_used(m) >= m->limit;
-}
+static inline bool memtable_full(const struct memtable *m) { return memtable_used(m) >= m->limit; }
 static inline bool memtable_fits(const struct memtable *m, uint64_t need)
 {
     return m->capacity - memtable_used(m) >= need;
 }
-static inline bool memtable_empty(const struct memtable *m)
-{
-    return m->first_sequence == 0;
-}
+static inline bool memtable_empty(const struct memtable *m) { return m->first_sequence == 0; }
 
 /* Writer only. The memory must be there (memtable_fits). Sequences never decrease; a key comes at most once in each. */
-void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value, uint64_t sequence);
+void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value,
+                     uint64_t sequence);
 
 /* The newest version at or below the snapshot; false when there is none. A tombstone is found, with its kind. */
 bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64_t snapshot, uint8_t *kind,
@@ -128,10 +124,7 @@ static inline _Atomic(struct memtable_node *) *memtable_link(struct memtable_nod
 {
     return (_Atomic(struct memtable_node *) *)(void *)n - 1 - level;
 }
-static inline struct slice memtable_node_key(const struct memtable_node *n)
-{
-    return slice_of(n->key, n->key_len);
-}
+static inline struct slice memtable_node_key(const struct memtable_node *n) { return slice_of(n->key, n->key_len); }
 static inline const struct memtable_version *memtable_version_at(const struct memtable_node *n, uint64_t snapshot)
 {
     const struct memtable_version *v = atomic_load_explicit(&n->newest, memory_order_acquire);

@@ -210,10 +210,7 @@ struct memtable_iter {
     uint8_t bounds[];
 };
 
-static struct memtable_iter *iter_of(struct iter *it)
-{
-    return (struct memtable_iter *)(void *)it;
-}
+static struct memtable_iter *iter_of(struct iter *it) { return (struct memtable_iter *)(void *)it; }
 
 static void run_at(struct source *s, size_t pos)
 {
