@@ -88,6 +88,8 @@ enum result store_read(struct call *c, struct store_key *key, int flags, struct 
         *out = (struct object){.key = key};
     if (!(flags & LOOKUP_NO_STATS))
         store_count_lookup(c, out);
+    if (!(flags & LOOKUP_NO_TOUCH))
+        recency_touch(c, key);
     return RES_OK;
 }
 
@@ -103,6 +105,7 @@ enum result store_write(struct call *c, struct store_key *key, struct object *ou
     enum result r = object_load(c, key, out);
     if (unlikely(r != RES_OK))
         return r;
+    recency_touch(c, key);
     if (likely(!out->exists || !is_expired(c, out->expire_ms)))
         return RES_OK;
     return store_delete(c, out, SIGNAL_EXPIRED);

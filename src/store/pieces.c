@@ -233,7 +233,8 @@ static enum result write_inline(struct call *c, struct object *o, struct meta *m
         memcpy(p, o->value.data, o->value.len);
     if (offset > o->value.len)
         memset(p + o->value.len, 0, (size_t)offset - o->value.len);
-    memcpy(p + offset, bytes.data, bytes.len);
+    if (bytes.len)
+        memcpy(p + offset, bytes.data, bytes.len);
     m->value = slice_of(p, (size_t)m->length);
     return object_replace(c, o, m, 0);
 }
@@ -265,8 +266,10 @@ static enum result write_chunks(struct call *c, const struct object *o, uint64_t
 enum result store_string_write(struct call *c, struct object *o, uint64_t offset, struct slice bytes)
 {
     assert(!o->exists || o->type == TYPE_STRING);
-    if (!bytes.len)
+    if (!bytes.len && (!o->exists || o->pieces))
         return RES_OK;
+    if (!bytes.len) /* nothing but the encoding changes */
+        offset = o->length;
     if (offset > STORE_STRING_MAX || offset + bytes.len > STORE_STRING_MAX)
         return RES_RANGE;
     struct meta m;

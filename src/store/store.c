@@ -14,9 +14,13 @@ enum result store_open(struct shard *shard, const struct store_options *options,
     s->databases = options->databases ? options->databases : 16;
     s->object_epoch = identity->boot_epoch;
     shard_set_store(shard, s);
-    enum result r = db_maps_open(s, msg);
-    if (r == RES_OK && (r = sampler_open(s)) != RES_OK)
+    enum result r = sampler_open(s);
+    if (r == RES_OK)
+        r = recency_open(s);
+    if (r != RES_OK)
         errmsg_set(msg, r, "no memory for the store");
+    if (r == RES_OK)
+        r = db_maps_open(s, msg);
     if (r == RES_OK)
         r = expiry_open(s, msg);
     if (r != RES_OK)
@@ -31,6 +35,7 @@ void store_close(struct shard *shard)
         return;
     expiry_close(s);
     sampler_close(s);
+    recency_close(s);
     db_maps_close(s);
     shard_set_store(shard, NULL);
     free(s);

@@ -74,6 +74,7 @@ struct object {
 };
 enum store_lookup_flags {
     LOOKUP_NO_STATS = 1, /* does not count as hit or miss */
+    LOOKUP_NO_TOUCH = 2, /* does not count as a use of the key (OBJECT IDLETIME) */
 };
 /* An expired key is missing (exists = false), nothing is written. Counts a hit or miss. */
 enum result store_read(struct call *c, struct store_key *key, int flags, struct object *out) MUST_CHECK;
@@ -106,6 +107,9 @@ enum result store_set_expiry(struct call *c, struct object *o, uint64_t expire_m
  * comes from store_write; an object there is replaced. */
 enum result store_rename(struct call *c, struct object *src, struct object *dst) MUST_CHECK;
 enum result store_copy(struct call *c, struct object *src, struct object *dst) MUST_CHECK;
+
+/* Seconds since the key was last used: never more than the truth, and less where keys share a cell (recency.c). */
+uint64_t store_idle_seconds(const struct call *c, const struct store_key *key);
 
 /* ---- strings, whatever their shape ---- */
 /* The whole value, assembled in c->arena when it lies in pieces. */

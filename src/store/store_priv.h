@@ -49,6 +49,7 @@ struct store {
     struct db_map_ring maps;
     struct expiry *expiry;
     struct sampler *sampler;
+    _Atomic uint32_t *last_use; /* recency.c */
 };
 static inline struct store *store_of(const struct call *c) { return shard_store(c->shard); }
 
@@ -93,6 +94,23 @@ static inline enum result object_saw(struct call *c, const struct store_key *key
     return c->mode & CALL_PREPARED ? call_saw(c, key->hash, expire_ms) : RES_OK;
 }
 static inline bool is_expired(const struct call *c, uint64_t expire_ms) { return expire_ms && expire_ms < c->now_ms; }
+
+/* ---- when keys were last used (recency.c) ---- */
+
+#define RECENCY_CELLS 65536
+static inline _Atomic uint32_t *recency_cell(const struct store *s, const struct store_key *key)
+{
+    return &s->last_use[key->hash % RECENCY_CELLS];
+}
+static inline void recency_touch(const struct call *c, const struct store_key *key)
+{
+    uint32_t now = (uint32_t)(c->now_ms / 1000);
+    _Atomic uint32_t *cell = recency_cell(store_of(c), key);
+    if ((!c->session || !c->session->no_touch) && atomic_load_explicit(cell, memory_order_relaxed) != now)
+        atomic_store_explicit(cell, now, memory_order_relaxed);
+}
+enum result recency_open(struct store *s) MUST_CHECK;
+void recency_close(struct store *s);
 
 /* ---- strings in pieces (pieces.c) ---- */
 
