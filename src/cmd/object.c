@@ -3,6 +3,7 @@
 
 #include "base/num.h"
 #include "cmd/declare.h"
+#include "cmd/help.h"
 #include "cmd/support.h"
 
 static const struct command_keyspec key_second[] = {KEY_AT(2, KEY_RO), KEYS_END};

@@ -1,8 +1,6 @@
 /* Helpers of handlers: see support.h. */
 #include "cmd/support.h"
 
-#include <stdio.h>
-
 #include "base/num.h"
 #include "conf/settings.h"
 
@@ -99,24 +97,4 @@ bool string_too_long(struct call *c, uint64_t size, uint64_t more)
         return false;
     (void)reply_error(c->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     return true;
-}
-
-enum result reply_help(struct call *c, const char *const *lines)
-{
-    size_t n = 0;
-    while (lines[n])
-        n++;
-    char head[128], name[32];
-    size_t len = 0;
-    for (const char *p = (c->entry->parent ? c->entry->parent : c->entry)->full_name; *p && len < sizeof name - 1; p++)
-        name[len++] = (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p);
-    name[len] = 0;
-    snprintf(head, sizeof head, "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
-    reply_array(c->reply, n + 3);
-    reply_status(c->reply, head);
-    for (size_t i = 0; i < n; i++)
-        reply_status(c->reply, lines[i]);
-    reply_status(c->reply, "HELP");
-    reply_status(c->reply, "    Print this help.");
-    return RES_OK;
 }

@@ -30,9 +30,6 @@ enum time_unit { TIME_SECONDS, TIME_MS };
 bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, uint64_t *ms);
 enum result reply_invalid_expire(struct call *c);
 
-/* The reply of a container's HELP: a head line, the lines (NULL ends them), and HELP itself. */
-enum result reply_help(struct call *c, const char *const *lines);
-
 /* Would a string of size + more bytes be too long? Then the error is replied. */
 bool string_too_long(struct call *c, uint64_t size, uint64_t more);
 uint64_t string_limit(const struct call *c);
