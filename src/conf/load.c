@@ -12,7 +12,7 @@
 #include <glob.h>
 #include <stdlib.h>
 
-#include "conf/snapshot.h"
+#include "conf/load.h"
 #include "conf/split.h"
 
 #define FILE_MAX ((size_t)16 * 1024 * 1024)
@@ -25,6 +25,7 @@ struct loader {
     const char *where[SETTING_COUNT]; /* the place each setting was last given at */
     bool begun[SETTING_COUNT];        /* given already in this round: ADDS */
     int depth;
+    int flags; /* enum load_flags */
     struct errmsg *msg;
 };
 
@@ -118,6 +119,8 @@ static enum result load_include(struct loader *l, int argc, const struct slice *
 {
     if (argc != 1)
         return errmsg_set(l->msg, RES_INVALID, "%s: include takes one file name or pattern", l->place);
+    if ((l->flags & LOAD_NO_INCLUDE) != 0)
+        return errmsg_set(l->msg, RES_INVALID, "%s: include is not allowed here", l->place);
     char *pattern = copy_slice(l, argv[0]);
     if (pattern == NULL)
         return out_of_memory(l);
@@ -155,7 +158,7 @@ static enum result load_line(struct loader *l, struct slice line)
     return d == NULL ? RES_INVALID : set_words(l, d, count - 1, words + 1);
 }
 
-static enum result load_text(struct loader *l, const char *name, struct slice text)
+static enum result load_lines(struct loader *l, const char *name, struct slice text)
 {
     const char *outer = l->place;
     enum result res = RES_OK;
@@ -191,7 +194,7 @@ static enum result load_stream(struct loader *l, const char *name, FILE *f)
     else if (ferror(f))
         res = errmsg_set(l->msg, RES_IO, "%s: cannot be read: %s", name, strerror(errno));
     else
-        res = load_text(l, name, buf_slice(&text));
+        res = load_lines(l, name, buf_slice(&text));
     buf_fini(&text);
     return res;
 }
@@ -209,6 +212,15 @@ static enum result load_file(struct loader *l, const char *path)
     enum result res = load_stream(l, path, f);
     l->depth--;
     fclose(f);
+    return res;
+}
+
+enum result load_text(struct snapshot *s, const char *name, struct slice text, int flags, struct errmsg *msg)
+{
+    struct loader l = {.snapshot = s, .msg = msg, .flags = flags, .place = name};
+    arena_init(&l.scratch, 4096);
+    enum result res = load_lines(&l, name, text);
+    arena_fini(&l.scratch);
     return res;
 }
 

@@ -92,6 +92,8 @@ enum result setting_parse(const struct setting *d, struct settings *s, struct ar
                           const struct slice *argv, bool add, struct errmsg *msg) MUST_CHECK;
 /* Appends the value as CONFIG GET shows it. */
 enum result setting_format(const struct setting *d, const struct settings *s, struct buf *out) MUST_CHECK;
+/* Appends the value as a line of a file gives it: quoted, sizes with units. */
+enum result setting_write(const struct setting *d, const struct settings *s, struct buf *out) MUST_CHECK;
 bool setting_equal(const struct setting *d, const struct settings *a, const struct settings *b);
 /* What may be given, as a phrase: "yes or no", "an integer from 0 to 65535". */
 enum result setting_describe(const struct setting *d, struct buf *out) MUST_CHECK;

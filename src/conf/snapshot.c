@@ -79,7 +79,7 @@ static void reclaim(struct epoch_entry *entry)
     snapshot_free((struct snapshot *)(void *)((char *)entry - offsetof(struct snapshot, reclaim)));
 }
 
-static void unref(struct snapshot *s)
+void snapshot_release(struct snapshot *s)
 {
     if (s != NULL && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
         epoch_retire(&s->reclaim, reclaim);
@@ -90,7 +90,7 @@ void snapshot_publish(struct snapshot *s)
     struct snapshot *old = atomic_exchange_explicit(&current, s, memory_order_acq_rel);
     for (int i = 0; i < publish_hook_count && s != NULL; i++)
         publish_hooks[i].published(publish_hooks[i].arg, &s->settled);
-    unref(old);
+    snapshot_release(old);
 }
 
 const struct settings *settings_current(void)
@@ -100,7 +100,7 @@ const struct settings *settings_current(void)
 }
 
 /* In an epoch section the struct cannot go away, but its last reference may: then a newer snapshot is there. */
-static struct snapshot *hold(void)
+struct snapshot *snapshot_hold(void)
 {
     struct snapshot *s;
     epoch_enter();
@@ -121,7 +121,7 @@ static struct snapshot *hold(void)
 
 const struct settings *settings_hold(void)
 {
-    struct snapshot *s = hold();
+    struct snapshot *s = snapshot_hold();
     return s ? &s->settled : NULL;
 }
 
@@ -132,7 +132,7 @@ void settings_release(const struct settings *s)
         const struct settings *in;
         struct snapshot *out;
     } head = {.in = s};
-    unref(head.out);
+    snapshot_release(head.out);
 }
 
 enum result settings_load_defaults(struct errmsg *msg)

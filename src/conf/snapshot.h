@@ -26,6 +26,9 @@ void snapshot_free(struct snapshot *s); /* one that was never published */
 enum result snapshot_settle(struct snapshot *s, const struct setting **culprit, struct errmsg *msg) MUST_CHECK;
 /* Makes it the current one; takes over the caller's reference. */
 void snapshot_publish(struct snapshot *s);
+/* A reference to the current one. */
+struct snapshot *snapshot_hold(void);
+void snapshot_release(struct snapshot *s);
 
 /* The configuration file, absolute; NULL or "" for none. */
 enum result settings_set_file(const char *path) MUST_CHECK;

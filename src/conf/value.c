@@ -5,6 +5,7 @@
 
 #include "base/num.h"
 #include "conf/setting.h"
+#include "conf/split.h"
 
 static void *field_of(const struct setting *d, struct settings *s) { return (char *)s + d->offset; }
 
@@ -350,6 +351,18 @@ static enum result describe_memory(int64_t bytes, struct buf *out)
         unit++;
     }
     return buf_printf(out, "%" PRId64 "%s", bytes, units[unit]);
+}
+
+enum result setting_write(const struct setting *d, const struct settings *s, struct buf *out)
+{
+    size_t start = out->len;
+    if (d->type == SETTING_MEMORY)
+        return describe_memory(number_of(d, s), out);
+    if (d->type != SETTING_STRING || (d->flags & SETTING_WORDS) != 0) {
+        enum result res = setting_format(d, s, out);
+        return res == RES_OK && out->len == start ? buf_append(out, "\"\"", 2) : res;
+    }
+    return split_quote(slice_str(*(const char *const *)const_field_of(d, s)), out);
 }
 
 static enum result describe_number(const struct setting *d, struct buf *out)
