@@ -40,7 +40,7 @@ enum result away_read(struct run *r, const struct task *t)
     struct front *f = c->shard->front;
     run_begin_task(r, t);
     c->view = front_view_ref(f);
-    uint64_t gate = front_gate(f), floor = t->session ? t->session->floor : 0;
+    uint64_t gate = front_snapshot(c->view), floor = t->session ? t->session->floor : 0;
     begin_waiting(r, CALL_READ, gate > floor ? gate : floor);
     enum result res = run_handler(r, t->fn);
     front_view_unref(c->view);
@@ -250,7 +250,8 @@ static enum result prepare(struct run *r, const struct task *t, uint64_t *floor,
     struct front *f = c->shard->front;
     run_begin_task(r, t);
     c->view = front_view_ref(f);
-    begin_waiting(r, CALL_PREPARED, front_visible(f));
+    uint64_t visible = front_visible(f), covered = front_view_last(c->view);
+    begin_waiting(r, CALL_PREPARED, visible < covered ? visible : covered);
     c->overlay = &r->overlay;
     *floor = c->snapshot;
     enum result res = run_handler(r, t->fn);

@@ -90,7 +90,7 @@ void run_snapshot_read(struct run *r, uint64_t mono_ns)
     struct call *c = &r->call;
     struct front *f = c->shard->front;
     c->view = front_view(f);
-    uint64_t gate = front_gate(f), floor = c->session ? c->session->floor : 0;
+    uint64_t gate = front_snapshot(c->view), floor = c->session ? c->session->floor : 0;
     c->snapshot = gate > floor ? gate : floor;
     c->now_ms = run_read_clock(r, c->snapshot, mono_ns);
     c->mode = CALL_READ;

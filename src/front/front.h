@@ -103,14 +103,24 @@ uint64_t front_commit(struct front *f, const struct batch *b);
 void front_kick(struct front *f);
 /* Waits until sequence <= gate, or RES_READ_ONLY when frozen below it. For tests and tools; never on a reactor. */
 enum result front_wait(struct front *f, uint64_t sequence) MUST_CHECK;
-/* Seals the active memtable and waits until the engine has it all. */
+/* Seals the active memtable, so that it is flushed soon. Under the latch. RES_OK; RES_WOULD_BLOCK: on_space will tell. */
+enum result front_seal(struct front *f) MUST_CHECK;
+/* Waits until the engine has all that is sealed. Any thread that may wait, without the latch. */
+enum result front_wait_flushed(struct front *f) MUST_CHECK;
+/* Both, for a caller that is the only one to commit (tests, tools): it waits. */
 enum result front_flush(struct front *f) MUST_CHECK;
 
 /* ---- reading ---- */
 struct front_view;
-/* Inside an epoch section; valid until it ends. Load the view first, then choose the snapshot: gate (readers) or
- * visible (the latch holder). */
+/* Inside an epoch section; valid until it ends. Load the view first, then choose the snapshot: front_snapshot, or the
+ * connection's floor if that is higher (readers); visible (the latch holder, who loads the view anew after each
+ * front_reserve: it may have put a new memtable in place, which an older view does not cover). */
 struct front_view *front_view(struct front *f);
+/* The gate, but not beyond what the view covers: a view may have been loaded just before the memtable was replaced. */
+uint64_t front_snapshot(struct front_view *v);
+/* The last sequence the view covers: UINT64_MAX while its memtable is the active one. Whoever takes a snapshot at
+ * visible without the latch clips it to this, after loading visible. */
+uint64_t front_view_last(struct front_view *v);
 /* A counted reference, for what lives longer than an epoch section. */
 struct front_view *front_view_ref(struct front *f);
 void front_view_unref(struct front_view *v);
@@ -145,7 +155,7 @@ enum result front_table_finish(struct front *f, struct engine_table *t, uint64_t
 void front_table_abort(struct front *f, struct engine_table *t);
 
 /* ---- maintenance ---- */
-enum result front_compact(struct front *f) MUST_CHECK; /* flush, then compact everything; waits */
+enum result front_compact(struct front *f) MUST_CHECK; /* front_flush, then compact everything */
 enum result front_check(struct front *f, struct errmsg *msg) MUST_CHECK;
 void front_set_cache_bytes(struct front *f, uint64_t bytes);
 

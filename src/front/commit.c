@@ -1,0 +1,360 @@
+/* The commit pipeline: reserve, commit, gate, failure; the latch holder's part and the marks that follow it. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "front/internal.h"
+
+#define TELL_KEEPER_EVERY ((uint64_t)4 << 20) /* bytes of the active memtable between two looks of the keeper */
+
+/* ---- marks ---- */
+
+uint64_t front_visible(const struct front *f) { return atomic_load_explicit(&f->visible, memory_order_acquire); }
+uint64_t front_written(const struct front *f)
+{
+    return f->wal ? atomic_load_explicit(&f->wal->written, memory_order_acquire) : front_visible(f);
+}
+uint64_t front_durable(const struct front *f)
+{
+    return f->wal ? atomic_load_explicit(&f->wal->durable, memory_order_acquire) : front_visible(f);
+}
+uint64_t front_gate(const struct front *f)
+{
+    return f->wal ? atomic_load_explicit(&f->gate, memory_order_acquire) : front_visible(f);
+}
+bool front_frozen(const struct front *f) { return atomic_load_explicit(&f->read_only, memory_order_acquire); }
+const char *front_failure(const struct front *f) { return front_frozen(f) ? f->failure : ""; }
+
+static void wake_gate_waiters(struct front *f)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&f->gate_waiters, memory_order_relaxed) == 0)
+        return;
+    os_mutex_lock(&f->gate_lock);
+    os_cond_broadcast(&f->gate_cond);
+    os_mutex_unlock(&f->gate_lock);
+}
+
+/* The log's marks moved, or the mode did. The mark is read before the mode: a mark read under an older mode may at most
+ * stand for what was there when the mode changed, which is where the gate stood then. */
+void front_progress(void *front)
+{
+    struct front *f = front;
+    uint64_t written = front_written(f);
+    uint64_t target = atomic_load(&f->wal->mode) == FRONT_FSYNC_ALWAYS ? front_durable(f) : written;
+    uint64_t gate = atomic_load(&f->gate);
+    while (gate < target && !atomic_compare_exchange_weak(&f->gate, &gate, target))
+        ;
+    if (gate >= target)
+        return;
+    sched_point(SCHED_GATE);
+    if (f->o.on_gate)
+        f->o.on_gate(f->o.arg, target);
+    wake_gate_waiters(f);
+    if (atomic_load(&f->flusher_waits))
+        front_wake_flusher(f);
+    front_tell_space(f); /* a full ring of counter deltas waits for the gate */
+}
+
+void front_set_fsync(struct front *f, enum front_fsync mode)
+{
+    if (!f->wal)
+        return;
+    wal_set_mode(f->wal, mode);
+    front_progress(f);
+}
+
+/* The first failure freezes: what is above the gate is never shown. */
+void front_fail(void *front, enum result why, const char *sentence)
+{
+    struct front *f = front;
+    os_mutex_lock(&f->gate_lock);
+    bool first = !atomic_load(&f->read_only);
+    if (first) {
+        f->failed_why = why;
+        strncpy(f->failure, sentence, sizeof(f->failure) - 1);
+        atomic_store(&f->read_only, true);
+    }
+    os_cond_broadcast(&f->gate_cond);
+    os_mutex_unlock(&f->gate_lock);
+    if (!first)
+        return;
+    log_warning("%s", sentence);
+    if (f->wal)
+        wal_fail(f->wal, why, sentence);
+    os_mutex_lock(&f->flush_lock);
+    os_cond_broadcast(&f->flush_wake);
+    os_cond_broadcast(&f->flushed_cond);
+    os_mutex_unlock(&f->flush_lock);
+    if (f->o.on_failure)
+        f->o.on_failure(f->o.arg, why, sentence);
+    front_tell_space(f); /* who waits for space shall hear that there is none to come */
+}
+
+void front_want_space(struct front *f) { atomic_store(&f->space_wanted, true); }
+
+void front_tell_space(struct front *f)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&f->space_wanted) && atomic_exchange(&f->space_wanted, false) && f->o.on_space)
+        f->o.on_space(f->o.arg);
+}
+
+/* ---- reserve ---- */
+
+/* The counters of this moment, kept with a source for the boundary that it will be. */
+enum result front_take_counts(struct front *f, struct front_source *s)
+{
+    s->counts = malloc(counters_bytes(&f->counters));
+    if (!s->counts)
+        return RES_NO_MEMORY;
+    s->counts_len = counters_put(&f->counters, s->counts);
+    return RES_OK;
+}
+
+/* The keeper has to do something first; it tells when it has. */
+static enum result ask_keeper(struct front *f)
+{
+    front_wake_keeper(f);
+    return RES_WOULD_BLOCK;
+}
+
+/* Puts `s` into the list as the newest but `below`. */
+static void insert_source(struct front *f, struct front_source *s, int below) REQUIRES(f->view_lock)
+{
+    memmove(&f->sources[below + 1], &f->sources[below], sizeof(f->sources[0]) * (size_t)(f->source_count - below));
+    f->sources[below] = s;
+    f->source_count++;
+}
+
+/* Seals the active memtable and makes the spare one active. All that can fail comes first. */
+static enum result switch_memtable(struct front *f)
+{
+    struct front_source *spare = atomic_exchange(&f->spare, NULL);
+    struct front_view *room = spare ? malloc(sizeof(*room)) : NULL;
+    if (!spare || !room || !os_mutex_try(&f->view_lock)) {
+        if (spare)
+            atomic_store(&f->spare, spare);
+        free(room);
+        return ask_keeper(f);
+    }
+    struct front_source *old = f->sources[0];
+    if (f->memtable_count >= f->o.memtables_max || f->source_count + 2 > SOURCES_MAX ||
+        front_take_counts(f, old) != RES_OK) {
+        os_mutex_unlock(&f->view_lock);
+        atomic_store(&f->spare, spare);
+        free(room);
+        return RES_WOULD_BLOCK; /* the flusher tells */
+    }
+    old->boundary = front_visible(f);
+    atomic_store_explicit(&old->last, old->boundary, memory_order_release);
+    spare->log_position = f->wal ? atomic_load(&f->wal->position) : 0;
+    insert_source(f, spare, 0);
+    f->memtable_count++;
+    view_publish(f, room);
+    os_mutex_unlock(&f->view_lock);
+    f->active = spare->memtable;
+    f->populate_at = TELL_KEEPER_EVERY;
+    front_wake_flusher(f);
+    front_wake_keeper(f);
+    return RES_OK;
+}
+
+static bool log_is_long(const struct front *f)
+{
+    return f->wal && !memtable_empty(f->active) &&
+           atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position > f->log_long;
+}
+
+/* What committing a private table needs, so that it cannot fail then. */
+static enum result reserve_table(struct front *f)
+{
+    if (!f->table_source)
+        f->table_source = source_new(f, NULL);
+    if (!f->table_view)
+        f->table_view = malloc(sizeof(*f->table_view));
+    if (!f->table_source || !f->table_view)
+        return RES_NO_MEMORY;
+    free(f->table_source->counts);
+    f->table_source->counts = malloc(counters_bytes(&f->counters));
+    if (!f->table_source->counts)
+        return RES_NO_MEMORY;
+    return f->source_count + 2 > SOURCES_MAX ? RES_WOULD_BLOCK : RES_OK; /* the flusher tells */
+}
+
+static enum result reserve_memory(struct front *f, const struct batch *b)
+{
+    uint64_t need = 0;
+    for (size_t i = 0; i < b->count; i++)
+        need += memtable_need(b->records[i].key.bytes.len, b->records[i].value.len);
+    if (need > MEMTABLE_ROOM)
+        return RES_INVALID;
+    bool seal = memtable_full(f->active) || !memtable_fits(f->active, need) || log_is_long(f) ||
+                (b->table && !memtable_empty(f->active));
+    enum result res = seal ? switch_memtable(f) : RES_OK;
+    if (res == RES_OK && b->table)
+        res = reserve_table(f);
+    return res;
+}
+
+static enum result try_reserve(struct front *f, const struct batch *b)
+{
+    enum result res = reserve_memory(f, b);
+    if (res == RES_OK && f->wal)
+        res = wal_reserve(f->wal, f->reserved_bytes);
+    if (res == RES_OK)
+        res = counters_reserve(&f->counters, b, front_gate(f));
+    return res;
+}
+
+enum result front_reserve(struct front *f, const struct batch *b)
+{
+    f->reserved = NULL;
+    if (unlikely(front_frozen(f)))
+        return RES_READ_ONLY;
+    f->reserved_bytes = front_batch_bytes(b);
+    if (f->reserved_bytes > FRONT_BATCH_MAX)
+        return RES_INVALID;
+    enum result res = try_reserve(f, b);
+    if (unlikely(res == RES_WOULD_BLOCK)) { /* wish first, then look again: whatever comes later is told */
+        atomic_fetch_add_explicit(&f->reserve_waits, 1, memory_order_relaxed);
+        front_want_space(f);
+        atomic_thread_fence(memory_order_seq_cst);
+        res = try_reserve(f, b);
+    }
+    if (likely(res == RES_OK))
+        f->reserved = b;
+    return res;
+}
+
+/* ---- commit ---- */
+
+static inline void add(_Atomic uint64_t *counter, uint64_t n) /* one writer */
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* The private table takes its place below the active memtable, which is empty, before its batch becomes visible. */
+static void attach_table(struct front *f, const struct batch *b, uint64_t sequence)
+{
+    struct front_source *s = f->table_source;
+    s->table = b->table;
+    s->number = b->table_number;
+    s->first = sequence;
+    atomic_store(&s->last, sequence);
+    if (b->count > 0) { /* its records are in the next memtable: the engine has the batch only with that */
+        s->boundary = sequence - 1;
+        s->counts_len = counters_put(&f->counters, s->counts);
+    }
+    os_mutex_lock(&f->view_lock);
+    insert_source(f, s, 1);
+    view_publish(f, f->table_view);
+    os_mutex_unlock(&f->view_lock);
+    f->table_view = NULL;
+}
+
+static void finish_table(struct front *f, const struct batch *b, uint64_t sequence)
+{
+    struct front_source *s = f->table_source;
+    if (b->count == 0) {
+        s->boundary = sequence;
+        s->counts_len = counters_put(&f->counters, s->counts);
+    }
+    f->table_source = NULL;
+}
+
+uint64_t front_commit(struct front *f, const struct batch *b)
+{
+    assert(f->reserved == b);
+    uint64_t sequence = atomic_load_explicit(&f->visible, memory_order_relaxed) + 1;
+    f->reserved = NULL;
+    sched_point(SCHED_COMMIT);
+    if (f->wal)
+        log_batch_put(wal_put(f->wal, f->reserved_bytes), f->reserved_bytes, b);
+    if (unlikely(b->table != NULL))
+        attach_table(f, b, sequence);
+    for (size_t i = 0; i < b->count; i++)
+        memtable_insert(f->active, &b->records[i].key, b->records[i].kind, b->records[i].value, sequence);
+    counters_apply(&f->counters, b->counters, b->counter_count, sequence);
+    if (unlikely(b->table != NULL))
+        finish_table(f, b, sequence);
+    if (unlikely(memtable_used(f->active) >= f->populate_at)) {
+        f->populate_at = memtable_used(f->active) + TELL_KEEPER_EVERY;
+        atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);
+    }
+    add(&f->commits, 1);
+    add(&f->commit_records, b->count);
+    sched_point(SCHED_PUBLISH);
+    atomic_store_explicit(&f->visible, sequence, memory_order_release);
+    if (f->wal)
+        wal_publish(f->wal, sequence);
+    return sequence;
+}
+
+void front_kick(struct front *f)
+{
+    if (unlikely(atomic_load_explicit(&f->keeper_wanted, memory_order_relaxed))) {
+        atomic_store_explicit(&f->keeper_wanted, false, memory_order_relaxed);
+        front_wake_keeper(f);
+    }
+    if (f->wal) {
+        wal_kick(f->wal);
+        return;
+    }
+    uint64_t visible = front_visible(f), told = atomic_load(&f->told);
+    while (told < visible && !atomic_compare_exchange_weak(&f->told, &told, visible))
+        ;
+    if (told >= visible)
+        return;
+    if (f->o.on_gate)
+        f->o.on_gate(f->o.arg, visible);
+    wake_gate_waiters(f);
+    if (atomic_load(&f->flusher_waits))
+        front_wake_flusher(f);
+}
+
+enum result front_wait(struct front *f, uint64_t sequence)
+{
+    if (front_gate(f) < sequence)
+        front_kick(f);
+    atomic_fetch_add(&f->gate_waiters, 1);
+    os_mutex_lock(&f->gate_lock);
+    while (front_gate(f) < sequence && !front_frozen(f))
+        os_cond_wait(&f->gate_cond, &f->gate_lock);
+    os_mutex_unlock(&f->gate_lock);
+    atomic_fetch_sub(&f->gate_waiters, 1);
+    return front_gate(f) >= sequence ? RES_OK : RES_READ_ONLY;
+}
+
+enum result front_seal(struct front *f)
+{
+    if (front_frozen(f))
+        return RES_READ_ONLY;
+    return memtable_empty(f->active) ? RES_OK : switch_memtable(f);
+}
+
+/* ---- counters and private tables ---- */
+
+struct front_counts front_counts_latched(const struct front *f, uint32_t id)
+{
+    return counters_latched(&f->counters, id);
+}
+struct front_counts front_counts_at(struct front *f, uint32_t id, uint64_t snapshot)
+{
+    return counters_at(&f->counters, id, snapshot);
+}
+
+enum result front_table_begin(struct front *f, struct engine_table **out)
+{
+    return f->ops->table_begin(f->engine, out);
+}
+enum result front_table_add(struct front *f, struct engine_table *t, struct slice key, uint8_t kind, struct slice value)
+{
+    return f->ops->table_add(t, key, kind, value);
+}
+enum result front_table_finish(struct front *f, struct engine_table *t, uint64_t *number)
+{
+    return f->ops->table_finish(t, number);
+}
+void front_table_abort(struct front *f, struct engine_table *t) { f->ops->table_abort(t); }

@@ -1,0 +1,187 @@
+/* The flusher: takes the oldest sealed source to the engine once the gate has passed it.
+ *
+ * The state stored with each boundary, little-endian:
+ *     0  u32  1, version of this state
+ *     4  u32  0
+ *     8  u64  the boundary's sequence
+ *    16  u64  number of the log that holds it: recovery reads from there
+ *    24  u64  number of a private table that is in the engine although its batch is above the boundary; 0: none
+ *    32  ...  counters as of the boundary (counters.h)
+ *
+ * Before the engine stores a boundary the log is durable up to it (under everysec that takes a sync): so recovery always
+ * finds the log that the state names, and what is missing in it is damage. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "front/internal.h"
+
+#define RETRY_NS 500000000
+
+void front_wake_flusher(struct front *f)
+{
+    os_mutex_lock(&f->flush_lock);
+    os_cond_signal(&f->flush_wake);
+    os_mutex_unlock(&f->flush_lock);
+}
+
+size_t front_state_put(const struct front *f, uint8_t *out, uint64_t boundary, uint64_t log, uint64_t attached,
+                       struct slice counts)
+{
+    (void)f;
+    put_le32(out, 1);
+    put_le32(out + 4, 0);
+    put_le64(out + 8, boundary);
+    put_le64(out + 16, log);
+    put_le64(out + 24, attached);
+    memcpy(out + FRONT_STATE_HEAD, counts.data, counts.len);
+    return FRONT_STATE_HEAD + counts.len;
+}
+
+static struct front_source *oldest_sealed(struct front *f)
+{
+    os_mutex_lock(&f->view_lock);
+    struct front_source *s = f->source_count > 1 ? f->sources[f->source_count - 1] : NULL;
+    os_mutex_unlock(&f->view_lock);
+    return s;
+}
+
+/* The oldest sealed source if the gate has passed it. */
+static struct front_source *next_to_flush(struct front *f)
+{
+    struct front_source *s = oldest_sealed(f);
+    return s && !front_frozen(f) && front_gate(f) >= atomic_load(&s->last) ? s : NULL;
+}
+
+static enum result absorb_memtable(struct front *f, struct front_source *s, const struct engine_boundary *boundary)
+{
+    struct iter *run = NULL;
+    enum result res = RES_OK;
+    if (memtable_used(s->memtable) > 0 && atomic_load(&s->memtable->nodes) > 0) {
+        res = memtable_order(s->memtable);
+        if (res == RES_OK)
+            res = memtable_iter(s->memtable, UINT64_MAX, slice_of(NULL, 0), slice_of(NULL, 0), ITER_TOMBSTONES, &run);
+    }
+    if (res == RES_OK)
+        res = f->ops->absorb(f->engine, run, boundary);
+    iter_close(run);
+    return res;
+}
+
+static enum result to_engine(struct front *f, struct front_source *s)
+{
+    uint8_t *state = malloc(FRONT_STATE_HEAD + s->counts_len);
+    if (!state)
+        return RES_NO_MEMORY;
+    bool above = s->table && s->boundary < s->first;
+    uint64_t log = f->wal ? wal_file_for(f->wal, s->boundary ? s->boundary - 1 : 0) : 0;
+    size_t len = front_state_put(f, state, s->boundary, log, above ? s->number : 0, slice_of(s->counts, s->counts_len));
+    struct engine_boundary boundary = {s->boundary, slice_of(state, len)};
+    enum result res = s->table ? f->ops->attach(f->engine, s->table, &boundary) : absorb_memtable(f, s, &boundary);
+    free(state);
+    return res;
+}
+
+/* The engine has it: out of the list and the view, in one step. */
+static void drop_source(struct front *f, struct front_source *s, struct front_view *room)
+{
+    os_mutex_lock(&f->view_lock);
+    assert(f->sources[f->source_count - 1] == s);
+    f->source_count--;
+    if (s->memtable)
+        f->memtable_count--;
+    view_publish(f, room);
+    os_mutex_unlock(&f->view_lock);
+    atomic_store(&f->flushed, s->boundary);
+    if (f->wal && s->boundary)
+        wal_release(f->wal, s->boundary - 1);
+    source_unref(s);
+    os_mutex_lock(&f->flush_lock);
+    os_cond_broadcast(&f->flushed_cond);
+    os_mutex_unlock(&f->flush_lock);
+}
+
+static enum result flush_source(struct front *f, struct front_source *s)
+{
+    if (f->wal && front_durable(f) < s->boundary && wal_sync_all(f->wal) != RES_OK)
+        return RES_READ_ONLY; /* the log's failure has been reported */
+    struct front_view *room = malloc(sizeof(*room));
+    if (!room)
+        return RES_NO_MEMORY;
+    enum result res = to_engine(f, s);
+    if (res == RES_OK)
+        drop_source(f, s, room);
+    else
+        free(room);
+    return res;
+}
+
+static bool passing(enum result res) { return res == RES_NO_SPACE || res == RES_NO_MEMORY || res == RES_TOO_MANY; }
+
+void front_flush_thread(void *front)
+{
+    struct front *f = front;
+    bool complained = false;
+    os_mutex_lock(&f->flush_lock);
+    while (!f->stop) {
+        os_mutex_unlock(&f->flush_lock);
+        struct front_source *s = next_to_flush(f);
+        enum result res = s ? flush_source(f, s) : RES_OK;
+        if (s && res == RES_OK) {
+            front_tell_space(f);
+            front_wake_keeper(f);
+            complained = false;
+        } else if (res != RES_OK && res != RES_READ_ONLY && !passing(res)) {
+            char sentence[256];
+            snprintf(sentence, sizeof(sentence), "writing a memtable to %.120s failed: %s; nothing more is written",
+                     f->dir ? f->dir : "the engine", result_text(res));
+            front_fail(f, res, sentence);
+        } else if (res != RES_OK && !complained) {
+            log_warning("a memtable cannot be written yet: %s; it is tried again", result_text(res));
+            complained = true;
+        }
+        epoch_poll();
+        os_mutex_lock(&f->flush_lock);
+        if (f->stop)
+            break;
+        atomic_store(&f->flusher_waits, true);
+        if (res != RES_OK)
+            os_cond_wait_for(&f->flush_wake, &f->flush_lock, RETRY_NS);
+        else if (!s && !next_to_flush(f))
+            os_cond_wait(&f->flush_wake, &f->flush_lock);
+        atomic_store(&f->flusher_waits, false);
+    }
+    os_mutex_unlock(&f->flush_lock);
+}
+
+enum result front_wait_flushed(struct front *f)
+{
+    os_mutex_lock(&f->view_lock);
+    uint64_t target = f->source_count > 1 ? f->sources[1]->boundary : 0;
+    os_mutex_unlock(&f->view_lock);
+    front_kick(f);
+    os_mutex_lock(&f->flush_lock);
+    while (atomic_load(&f->flushed) < target && !front_frozen(f))
+        os_cond_wait(&f->flushed_cond, &f->flush_lock);
+    os_mutex_unlock(&f->flush_lock);
+    return atomic_load(&f->flushed) >= target ? RES_OK : RES_READ_ONLY;
+}
+
+enum result front_flush(struct front *f)
+{
+    enum result res;
+    while ((res = front_seal(f)) == RES_WOULD_BLOCK) {
+        os_mutex_lock(&f->flush_lock);
+        os_cond_wait_for(&f->flushed_cond, &f->flush_lock, 1000000);
+        os_mutex_unlock(&f->flush_lock);
+    }
+    return res == RES_OK ? front_wait_flushed(f) : res;
+}
+
+enum result front_compact(struct front *f)
+{
+    enum result res = front_flush(f);
+    return res == RES_OK ? f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0)) : res;
+}

@@ -1,0 +1,164 @@
+/* What the files of this room share. Nobody outside includes it.
+ *
+ * Sources. Commits lie, newest first, in sources: the active memtable, sealed memtables, and private tables in their
+ * places between them, then the engine. A view is an array of references to sources and a reference to an engine view.
+ *
+ * Invariants
+ *   1. sources[0] is the active memtable; only the latch holder inserts into it.
+ *   2. A memtable is sealed by setting `last` before any later commit; from then on it never changes.
+ *   3. A source leaves the list only after the engine has it, and only the oldest one does; the view with the new engine
+ *      view and without the source is published in one step.
+ *   4. The engine's boundary never exceeds the gate, nor the log's durable mark.
+ *   5. A view covers all commits up to its sources[0]->last.
+ *
+ * Locks: view_lock (sources, the published view) is short and never held while waiting for a disk; the latch holder
+ * only tries it. flush_lock and keep_lock guard conditions. None is taken inside another. */
+#ifndef VARVE_FRONT_INTERNAL_H
+#define VARVE_FRONT_INTERNAL_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "base/epoch.h"
+#include "front/counters.h"
+#include "front/memtable.h"
+#include "front/wal.h"
+
+#define SOURCES_MAX 24
+#define MEMTABLE_ROOM ((uint64_t)32 << 20) /* address space for the batch that crosses the limit */
+
+struct front_source {
+    _Atomic uint64_t refs;
+    struct front *front;
+    struct memtable *memtable;  /* or */
+    struct engine_table *table; /* with its */
+    uint64_t number;
+    uint64_t first;        /* table: its batch's sequence */
+    _Atomic uint64_t last; /* memtable: its last sequence, UINT64_MAX while active; table: first */
+    /* Known once it is no longer the newest: what the engine covers after absorbing it, and the counters then. */
+    uint64_t boundary;
+    uint8_t *counts;
+    size_t counts_len;
+    uint64_t log_position;     /* when it became active */
+    struct front_source *next; /* in the list of the dead */
+};
+
+struct front_view {
+    _Atomic uint64_t refs;
+    struct front *front;
+    struct engine_view *engine;
+    struct epoch_entry retired;
+    int count;
+    struct front_source *sources[SOURCES_MAX];
+};
+
+struct front {
+    struct front_options o;
+    char *dir, *wal_dir;
+    struct engine *engine;
+    const struct engine_ops *ops;
+    struct wal *wal; /* NULL: the engine is not persistent */
+    struct env_file *lock;
+    struct front_identity identity;
+    struct counters counters;
+
+    alignas(64) _Atomic uint64_t visible;
+    alignas(64) _Atomic uint64_t gate;
+    alignas(64) _Atomic(struct front_view *) view;
+
+    /* The latch holder's. */
+    alignas(64) struct memtable *active;
+    bool active_unlisted; /* while opening: not yet in sources */
+    const struct batch *reserved;
+    size_t reserved_bytes;
+    struct front_source *table_source; /* for the batch with a private table that was reserved */
+    struct front_view *table_view;
+    _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;
+    uint64_t log_long;    /* log bytes after which a memtable is sealed early */
+    uint64_t populate_at; /* the active memtable's use at which the keeper is told */
+
+    struct os_mutex view_lock;
+    struct front_source *sources[SOURCES_MAX]; /* newest first */
+    _Atomic int source_count;
+    int memtable_count;
+
+    _Atomic(struct front_source *) spare;
+    _Atomic bool space_wanted;
+    _Atomic bool read_only; /* frozen */
+    _Atomic uint64_t told;  /* on_gate's last, without a log */
+
+    struct os_mutex gate_lock; /* front_wait */
+    struct os_cond gate_cond;
+    _Atomic int gate_waiters;
+
+    struct os_mutex flush_lock; /* the flusher's condition, and those who wait for it */
+    struct os_cond flush_wake, flushed_cond;
+    _Atomic uint64_t flushed; /* boundary of the engine */
+    _Atomic bool flusher_waits;
+
+    struct os_mutex keep_lock;
+    struct os_cond keep_wake;
+    _Atomic bool keeper_wanted; /* front_kick wakes it */
+    bool keeper_woken;
+    struct front_source *dead; /* to be reused or freed */
+    _Atomic int dead_count;
+    bool stop;
+
+    struct os_thread flush_thread, keep_thread;
+    int threads;
+
+    uint64_t attached; /* number of the table that the engine has above its boundary, or 0 */
+
+    uint64_t recovered_commits, recovered_bytes, recovery_ms, torn_bytes;
+    _Atomic uint64_t views;
+    enum result failed_why;
+    char failure[512];
+};
+
+/* view.c */
+struct front_source *source_new(struct front *f, struct memtable *m);
+void source_unref(struct front_source *s);
+/* Publishes a view of the present sources in `room` (allocated by the caller, who keeps nothing). */
+void view_publish(struct front *f, struct front_view *room) REQUIRES(f->view_lock);
+void view_drop_all(struct front *f);
+void view_engine_changed(void *front);
+
+/* commit.c */
+void front_tell_space(struct front *f);
+void front_want_space(struct front *f);
+void front_progress(void *front);
+void front_fail(void *front, enum result why, const char *sentence);
+enum result front_take_counts(struct front *f, struct front_source *s) MUST_CHECK;
+enum result front_insert(struct front *f, struct log_batch *b, uint64_t sequence) MUST_CHECK;
+
+/* flush.c */
+void front_flush_thread(void *front);
+void front_wake_flusher(struct front *f);
+size_t front_state_put(const struct front *f, uint8_t *out, uint64_t boundary, uint64_t log, uint64_t attached,
+                       struct slice counts);
+#define FRONT_STATE_HEAD 32
+/* keeper.c */
+void front_keep_thread(void *front);
+void front_wake_keeper(struct front *f);
+struct front_source *front_make_spare(struct front *f);
+
+/* identity.c */
+enum result identity_begin(struct front *f, bool *fresh, struct errmsg *msg) MUST_CHECK;
+enum result identity_finish(struct front *f, bool fresh, struct errmsg *msg) MUST_CHECK;
+
+/* recovery.c: fills the active memtable, the counters, and what the new log has to begin with. */
+struct recovered {
+    uint64_t base;
+    struct log_start before;
+    uint64_t number;
+    struct recovered_file {
+        uint64_t number, base;
+        bool needed, damaged;
+    } * files;
+    size_t file_count;
+    bool damaged; /* a mode other than strict left something out */
+};
+enum result front_recover(struct front *f, bool fresh, uint64_t boundary, struct slice state, struct recovered *out,
+                          struct errmsg *msg) MUST_CHECK;
+
+#endif

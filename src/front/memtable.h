@@ -1,0 +1,139 @@
+/* A memtable: the newest commits, in memory, several versions per key.
+ *
+ * A hash table leads from a key to its node, and a node to its versions, newest first, each with the sequence number of
+ * its commit. Looking up and overwriting, which is what commands do, therefore never pays for order. Order is kept in
+ * two ways:
+ *   - the nodes of all regions but REGION_META stand in a skiplist from their first insert: they are few, or read in
+ *     order right away (elements, expiry index, dead ranges);
+ *   - the nodes of REGION_META, one per key of a client, are only chained up as they come, and put in order when
+ *     somebody asks: sorted runs, merged like a binary counter, built under a mutex that only readers take. This is
+ *     what keeps the write latch's hold short: an ordered insert costs more than all the rest of a commit.
+ *
+ * Memory is one mapping, handed out from its start and never given back before all of it is: a node or version once
+ * seen stays where it is for as long as the memtable is referenced. The mapping asks for huge pages, and a thread in
+ * the background touches them before the writer does (memtable_populate).
+ *
+ * Threads: one writer at a time (the latch holder); readers without locks, at any time; memtable_reset and
+ * memtable_free when nobody else knows the memtable any more. */
+#ifndef VARVE_FRONT_MEMTABLE_H
+#define VARVE_FRONT_MEMTABLE_H
+
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "os/thread.h"
+
+#define MEMTABLE_MAX_HEIGHT 12
+#define MEMTABLE_MAX_RUNS 32
+
+struct memtable_node;
+struct memtable_run;
+
+struct memtable {
+    /* What readers need for a look-up: written when the memtable is made. */
+    _Atomic(uintptr_t) *buckets; /* node address, and in its high 16 bits a filter over the chain */
+    uint64_t mask;
+    struct memtable_node *skip_head;
+    void *bucket_memory; /* the buckets, for memset and the like */
+
+    /* The writer's. Readers may look at them for statistics. */
+    _Atomic uint64_t used; /* bytes of the mapping handed out */
+    _Atomic uint64_t records, nodes;
+    _Atomic(struct memtable_node *) meta_last; /* newest REGION_META node; each names the one before it */
+    _Atomic uint64_t meta_count;
+    _Atomic int height; /* of the skiplist */
+    uint64_t random;
+    uint64_t first_sequence; /* 0: empty */
+
+    /* The order of REGION_META, guarded by order_lock. (clang 14 knows no GUARDED_BY on members in C.) */
+    struct os_mutex order_lock;
+    struct memtable_node *ordered_last; /* it and all before it are in the runs */
+    uint64_t ordered_count;
+    struct memtable_run *runs[MEMTABLE_MAX_RUNS]; /* longest first */
+    int run_count;
+
+    uint8_t *memory;
+    uint64_t capacity;  /* bytes of the mapping */
+    uint64_t limit;     /* full from here on; the rest is room for the batch that crosses it */
+    uint64_t populated; /* pages below this have been touched; by memtable_populate's caller */
+    _Atomic uint64_t refs;
+};
+
+/* full_at: bytes after which it counts as full; room: bytes that one batch may need beyond that. NULL: no memory. */
+struct memtable *memtable_new(uint64_t full_at, uint64_t room);
+void memtable_free(struct memtable *m);
+/* Empties it for another life. */
+void memtable_reset(struct memtable *m);
+/* Touches the pages up to `ahead` bytes beyond what is used. One thread at a time, which may be another than the writer. */
+void memtable_populate(struct memtable *m, uint64_t ahead);
+
+/* An upper bound of the memory that inserting this record takes. */
+static inline uint64_t memtable_need(size_t key_len, size_t value_len)
+{
+    return 32 + 8 * MEMTABLE_MAX_HEIGHT + 24 + 16 + key_len + value_len;
+}
+static inline uint64_t memtable_used(const struct memtable *m)
+{
+    return atomic_load_explicit(&m->used, memory_order_relaxed);
+}
+static inline bool memtable_full(const struct memtable *m) { return memtable_used(m) >= m->limit; }
+static inline bool memtable_fits(const struct memtable *m, uint64_t need)
+{
+    return m->capacity - memtable_used(m) >= need;
+}
+static inline bool memtable_empty(const struct memtable *m) { return m->first_sequence == 0; }
+
+/* Writer only. The memory must be there (memtable_fits). Sequences never decrease; a key comes at most once in each. */
+void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value,
+                     uint64_t sequence);
+
+/* The newest version at or below the snapshot; false when there is none. A tombstone is found, with its kind. */
+bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64_t snapshot, uint8_t *kind,
+                  struct slice *value);
+void memtable_prefetch(const struct memtable *m, uint64_t hash);
+
+/* [lower, upper) at a snapshot, tombstones shown; bounds are copied. The memtable must outlive it. With ITER_NOWAIT:
+ * RES_WOULD_BLOCK when much is still unordered. */
+enum result memtable_iter(struct memtable *m, uint64_t snapshot, struct slice lower, struct slice upper, int flags,
+                          struct iter **out) MUST_CHECK;
+/* Puts all that is in it now into one run: before a flush. */
+enum result memtable_order(struct memtable *m) MUST_CHECK;
+
+/* ---- between memtable.c and memtable_order.c ---- */
+
+struct memtable_version {
+    uint64_t sequence;
+    struct memtable_version *older;
+    uint32_t len;
+    uint8_t kind;
+    uint8_t data[];
+};
+
+struct memtable_node {
+    _Atomic(struct memtable_node *) next; /* in the bucket's chain */
+    _Atomic(struct memtable_version *) newest;
+    struct memtable_node *before; /* REGION_META: the one inserted before it */
+    uint32_t hash;                /* high half */
+    uint16_t key_len;
+    uint8_t height; /* of its tower, which lies below it in memory; 0 in REGION_META */
+    uint8_t unused;
+    uint8_t key[];
+};
+
+static inline _Atomic(struct memtable_node *) *memtable_link(struct memtable_node *n, int level)
+{
+    return (_Atomic(struct memtable_node *) *)(void *)n - 1 - level;
+}
+static inline struct slice memtable_node_key(const struct memtable_node *n) { return slice_of(n->key, n->key_len); }
+static inline const struct memtable_version *memtable_version_at(const struct memtable_node *n, uint64_t snapshot)
+{
+    const struct memtable_version *v = atomic_load_explicit(&n->newest, memory_order_acquire);
+    while (v && v->sequence > snapshot)
+        v = v->older;
+    return v;
+}
+/* First node of the skiplist with key >= target; with `before`, the last node of each level whose key is below it. */
+struct memtable_node *memtable_skip_find(struct memtable *m, struct slice target, struct memtable_node **before);
+void memtable_runs_free(struct memtable *m);
+
+#endif

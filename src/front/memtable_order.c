@@ -1,0 +1,465 @@
+/* The memtable in order: sorted runs of REGION_META on demand, and iterators over runs and skiplist.
+ *
+ * Runs. Nodes of REGION_META form a chain, newest first. Whoever opens an iterator over that region takes order_lock,
+ * walks the chain back to the newest node that is in a run already, sorts what it met into a new run, and merges runs
+ * while the last two are of similar length: so there are few runs, and each node is merged a logarithmic number of
+ * times. Keys are unique over all runs, because a node is. A run never changes; iterators count references, so a merge
+ * may drop a run that is being read. An entry holds the eight key bytes behind the region, so that most comparisons
+ * touch no node.
+ *
+ * A caller that may not wait sorts at most NOWAIT_TAIL new nodes and merges at most NOWAIT_MERGE entries; what would
+ * be more answers RES_WOULD_BLOCK or leaves one run more.
+ *
+ * Iterators. An iterator stands on one source (a run or the skiplist) per region group; keys are unique over the
+ * sources, so the next record is the least of the sources' current ones. A source keeps its current node; changing
+ * direction seeks all sources again. */
+#include "front/memtable.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define NOWAIT_TAIL 2000
+#define NOWAIT_MERGE 8000
+
+struct entry {
+    uint64_t prefix; /* key bytes 1..8, big-endian */
+    struct memtable_node *node;
+};
+
+struct memtable_run {
+    _Atomic uint32_t refs;
+    size_t count;
+    struct entry entries[];
+};
+
+static struct memtable_run *run_new(size_t count)
+{
+    struct memtable_run *run = malloc(sizeof(*run) + count * sizeof(struct entry));
+    if (!run)
+        return NULL;
+    atomic_init(&run->refs, 1);
+    run->count = count;
+    return run;
+}
+
+static void run_unref(struct memtable_run *run)
+{
+    if (atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel) == 1)
+        free(run);
+}
+
+void memtable_runs_free(struct memtable *m)
+{
+    os_mutex_lock(&m->order_lock);
+    for (int i = 0; i < m->run_count; i++)
+        run_unref(m->runs[i]);
+    m->run_count = 0;
+    m->ordered_last = NULL;
+    m->ordered_count = 0;
+    os_mutex_unlock(&m->order_lock);
+}
+
+static uint64_t key_prefix(struct slice key)
+{
+    uint64_t prefix = 0;
+    for (size_t i = 1; i <= 8; i++)
+        prefix = prefix << 8 | (i < key.len ? key.data[i] : 0);
+    return prefix;
+}
+
+static int entry_cmp(const struct entry *e, uint64_t prefix, struct slice key)
+{
+    if (e->prefix != prefix)
+        return e->prefix < prefix ? -1 : 1;
+    return slice_cmp(memtable_node_key(e->node), key);
+}
+
+static inline bool entry_less(const struct entry *a, const struct entry *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix;
+    return slice_cmp(memtable_node_key(a->node), memtable_node_key(b->node)) < 0;
+}
+
+static void merge_entries(const struct entry *a, size_t na, const struct entry *b, size_t nb, struct entry *out)
+{
+    const struct entry *ea = a + na, *eb = b + nb;
+    while (a < ea && b < eb)
+        *out++ = entry_less(b, a) ? *b++ : *a++;
+    while (a < ea)
+        *out++ = *a++;
+    while (b < eb)
+        *out++ = *b++;
+}
+
+#define SORT_SMALL 12
+static void sort_small(struct entry *e, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct entry moved = e[i];
+        size_t j = i;
+        for (; j > 0 && entry_less(&moved, &e[j - 1]); j--)
+            e[j] = e[j - 1];
+        e[j] = moved;
+    }
+}
+
+/* Bottom-up merge sort; `spare` has room for n as well. */
+static void sort_entries(struct entry *e, size_t n, struct entry *spare)
+{
+    for (size_t i = 0; i < n; i += SORT_SMALL)
+        sort_small(e + i, n - i < SORT_SMALL ? n - i : SORT_SMALL);
+    struct entry *from = e, *to = spare;
+    for (size_t width = SORT_SMALL; width < n; width *= 2) {
+        for (size_t i = 0; i < n; i += 2 * width) {
+            size_t na = n - i < width ? n - i : width;
+            size_t nb = n - i - na < width ? n - i - na : width;
+            merge_entries(from + i, na, from + i + na, nb, to + i);
+        }
+        struct entry *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != e)
+        memcpy(e, from, n * sizeof(*e));
+}
+
+/* Sorts the nodes inserted since the last call into one more run. */
+static enum result order_tail(struct memtable *m, bool nowait) REQUIRES(m->order_lock)
+{
+    uint64_t count = atomic_load_explicit(&m->meta_count, memory_order_relaxed);
+    if (nowait && count > m->ordered_count + NOWAIT_TAIL)
+        return RES_WOULD_BLOCK;
+    struct memtable_node *last = atomic_load_explicit(&m->meta_last, memory_order_acquire);
+    size_t n = 0;
+    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before)
+        n++;
+    if (n == 0)
+        return RES_OK;
+    if (m->run_count == MEMTABLE_MAX_RUNS)
+        return nowait ? RES_WOULD_BLOCK : RES_NO_MEMORY;
+    struct memtable_run *run = run_new(n);
+    struct entry *spare = malloc(n * sizeof(*spare));
+    if (!run || !spare) {
+        free(run);
+        free(spare);
+        return RES_NO_MEMORY;
+    }
+    size_t i = n;
+    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before)
+        run->entries[--i] = (struct entry){key_prefix(memtable_node_key(at)), at};
+    sort_entries(run->entries, n, spare);
+    free(spare);
+    m->runs[m->run_count++] = run;
+    m->ordered_last = last;
+    m->ordered_count += n;
+    return RES_OK;
+}
+
+/* Merges the last two runs while they are of similar length, or, with `all`, until one is left. */
+static enum result merge_runs(struct memtable *m, bool all, bool nowait) REQUIRES(m->order_lock)
+{
+    while (m->run_count > 1) {
+        struct memtable_run *a = m->runs[m->run_count - 2], *b = m->runs[m->run_count - 1];
+        if (!all && a->count > 2 * b->count && m->run_count < MEMTABLE_MAX_RUNS / 2)
+            break;
+        if (nowait && a->count + b->count > NOWAIT_MERGE)
+            break;
+        struct memtable_run *run = run_new(a->count + b->count);
+        if (!run)
+            return RES_NO_MEMORY;
+        merge_entries(a->entries, a->count, b->entries, b->count, run->entries);
+        m->runs[--m->run_count - 1] = run;
+        run_unref(a);
+        run_unref(b);
+    }
+    return RES_OK;
+}
+
+enum result memtable_order(struct memtable *m)
+{
+    os_mutex_lock(&m->order_lock);
+    enum result res = merge_runs(m, false, false);
+    if (res == RES_OK)
+        res = order_tail(m, false);
+    if (res == RES_OK)
+        res = merge_runs(m, true, false);
+    os_mutex_unlock(&m->order_lock);
+    return res;
+}
+
+/* ---- iterator ---- */
+
+struct source {
+    struct memtable_run *run; /* NULL: the skiplist */
+    size_t pos;               /* in the run; run->count or more: past its end */
+    struct memtable_node *at; /* NULL: past its end */
+};
+
+enum direction { NOWHERE, FORWARD, BACKWARD };
+
+struct memtable_iter {
+    struct iter it;
+    struct memtable *m;
+    uint64_t snapshot;
+    struct slice lower, upper;
+    enum direction direction;
+    int current; /* source it stands on */
+    int count;
+    struct source sources[MEMTABLE_MAX_RUNS + 1];
+    uint8_t bounds[];
+};
+
+static struct memtable_iter *iter_of(struct iter *it) { return (struct memtable_iter *)(void *)it; }
+
+static void run_at(struct source *s, size_t pos)
+{
+    s->pos = pos;
+    s->at = pos < s->run->count ? s->run->entries[pos].node : NULL;
+    if (pos + 4 < s->run->count)
+        __builtin_prefetch(s->run->entries[pos + 4].node);
+}
+
+/* Index of the first entry with key >= target. */
+static size_t run_find(const struct memtable_run *run, struct slice target)
+{
+    if (target.len == 0 || target.data[0] != REGION_META)
+        return target.len && target.data[0] > REGION_META ? run->count : 0;
+    uint64_t prefix = key_prefix(target);
+    size_t low = 0, high = run->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (entry_cmp(&run->entries[middle], prefix, target) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void source_seek(struct memtable_iter *mi, struct source *s, struct slice target)
+{
+    if (s->run)
+        run_at(s, run_find(s->run, target));
+    else
+        s->at = memtable_skip_find(mi->m, target, NULL);
+}
+
+/* The last node below target; an empty target: the last of all. */
+static void source_seek_before(struct memtable_iter *mi, struct source *s, struct slice target)
+{
+    if (s->run) {
+        size_t pos = target.len ? run_find(s->run, target) : s->run->count;
+        run_at(s, pos == 0 ? s->run->count : pos - 1);
+        return;
+    }
+    struct memtable_node *before[MEMTABLE_MAX_HEIGHT] = {NULL};
+    if (target.len) {
+        memtable_skip_find(mi->m, target, before);
+        s->at = before[0];
+    } else {
+        struct memtable_node *at = mi->m->skip_head;
+        for (int level = atomic_load_explicit(&mi->m->height, memory_order_relaxed) - 1; level >= 0; level--) {
+            struct memtable_node *next;
+            while ((next = atomic_load_explicit(memtable_link(at, level), memory_order_acquire)) != NULL)
+                at = next;
+        }
+        s->at = at;
+    }
+    if (s->at == mi->m->skip_head)
+        s->at = NULL;
+}
+
+static void source_next(struct source *s)
+{
+    if (s->run)
+        run_at(s, s->pos + 1);
+    else
+        s->at = atomic_load_explicit(memtable_link(s->at, 0), memory_order_acquire);
+}
+
+static void source_prev(struct memtable_iter *mi, struct source *s)
+{
+    if (s->run)
+        run_at(s, s->pos == 0 ? s->run->count : s->pos - 1);
+    else
+        source_seek_before(mi, s, memtable_node_key(s->at));
+}
+
+/* The source that stands first in the direction of travel, or -1. */
+static int pick(const struct memtable_iter *mi)
+{
+    int best = -1;
+    for (int i = 0; i < mi->count; i++) {
+        if (!mi->sources[i].at)
+            continue;
+        if (best >= 0) {
+            int c = slice_cmp(memtable_node_key(mi->sources[i].at), memtable_node_key(mi->sources[best].at));
+            if (mi->direction == FORWARD ? c >= 0 : c <= 0)
+                continue;
+        }
+        best = i;
+    }
+    return best;
+}
+
+static enum result stand_nowhere(struct memtable_iter *mi)
+{
+    mi->direction = NOWHERE;
+    mi->it.key = mi->it.value = slice_of(NULL, 0);
+    return RES_NOT_FOUND;
+}
+
+/* From where the sources are, to the first record that the snapshot sees. */
+static enum result settle(struct memtable_iter *mi)
+{
+    for (;;) {
+        int i = pick(mi);
+        if (i < 0)
+            return stand_nowhere(mi);
+        struct memtable_node *n = mi->sources[i].at;
+        struct slice key = memtable_node_key(n);
+        if (mi->direction == FORWARD ? mi->upper.len && slice_cmp(key, mi->upper) >= 0
+                                     : mi->lower.len && slice_cmp(key, mi->lower) < 0)
+            return stand_nowhere(mi);
+        const struct memtable_version *v = memtable_version_at(n, mi->snapshot);
+        if (v) {
+            mi->current = i;
+            mi->it.key = key;
+            mi->it.value = slice_of(v->data, v->len);
+            mi->it.kind = v->kind;
+            return RES_OK;
+        }
+        if (mi->direction == FORWARD)
+            source_next(&mi->sources[i]);
+        else
+            source_prev(mi, &mi->sources[i]);
+    }
+}
+
+static enum result mi_seek(struct iter *it, struct slice target)
+{
+    struct memtable_iter *mi = iter_of(it);
+    if (target.len == 0 || slice_cmp(target, mi->lower) < 0)
+        target = mi->lower;
+    mi->direction = FORWARD;
+    for (int i = 0; i < mi->count; i++)
+        source_seek(mi, &mi->sources[i], target);
+    return settle(mi);
+}
+
+static enum result mi_seek_last(struct iter *it, struct slice target)
+{
+    struct memtable_iter *mi = iter_of(it);
+    if (target.len == 0 || (mi->upper.len && slice_cmp(target, mi->upper) > 0))
+        target = mi->upper;
+    mi->direction = BACKWARD;
+    for (int i = 0; i < mi->count; i++)
+        source_seek_before(mi, &mi->sources[i], target);
+    return settle(mi);
+}
+
+static enum result mi_next(struct iter *it)
+{
+    struct memtable_iter *mi = iter_of(it);
+    if (mi->direction == NOWHERE)
+        return RES_NOT_FOUND;
+    if (mi->direction == BACKWARD) {
+        struct slice key = mi->it.key;
+        mi->direction = FORWARD;
+        for (int i = 0; i < mi->count; i++)
+            source_seek(mi, &mi->sources[i], key);
+    }
+    source_next(&mi->sources[mi->current]);
+    return settle(mi);
+}
+
+static enum result mi_prev(struct iter *it)
+{
+    struct memtable_iter *mi = iter_of(it);
+    if (mi->direction == NOWHERE)
+        return RES_NOT_FOUND;
+    if (mi->direction == FORWARD) {
+        struct slice key = mi->it.key;
+        mi->direction = BACKWARD;
+        for (int i = 0; i < mi->count; i++)
+            source_seek_before(mi, &mi->sources[i], key);
+    } else {
+        source_prev(mi, &mi->sources[mi->current]);
+    }
+    return settle(mi);
+}
+
+static void mi_close(struct iter *it)
+{
+    struct memtable_iter *mi = iter_of(it);
+    for (int i = 0; i < mi->count; i++)
+        if (mi->sources[i].run)
+            run_unref(mi->sources[i].run);
+    free(mi);
+}
+
+static const struct iter_ops memtable_iter_ops = {mi_seek, mi_seek_last, mi_next, mi_prev, mi_close};
+
+/* References to the runs that hold all of REGION_META up to now. */
+static enum result take_runs(struct memtable_iter *mi, bool nowait)
+{
+    struct memtable *m = mi->m;
+    if (!nowait)
+        os_mutex_lock(&m->order_lock);
+    else if (!os_mutex_try(&m->order_lock))
+        return RES_WOULD_BLOCK;
+    enum result res = order_tail(m, nowait);
+    if (res == RES_OK)
+        res = merge_runs(m, false, nowait);
+    for (int i = 0; res == RES_OK && i < m->run_count; i++) {
+        atomic_fetch_add_explicit(&m->runs[i]->refs, 1, memory_order_relaxed);
+        mi->sources[mi->count++] = (struct source){m->runs[i], m->runs[i]->count, NULL};
+    }
+    os_mutex_unlock(&m->order_lock);
+    return res;
+}
+
+/* Does [lower, upper) touch the region's keys / any other region's? */
+static bool range_has_meta(struct slice lower, struct slice upper)
+{
+    if (lower.len && lower.data[0] > REGION_META)
+        return false;
+    return upper.len == 0 || upper.data[0] > REGION_META || (upper.data[0] == REGION_META && upper.len > 1);
+}
+
+static bool range_has_others(struct slice lower, struct slice upper)
+{
+    if (lower.len == 0 || lower.data[0] != REGION_META || upper.len == 0)
+        return true;
+    return upper.data[0] != REGION_META && !(upper.data[0] == REGION_META + 1 && upper.len == 1);
+}
+
+enum result memtable_iter(struct memtable *m, uint64_t snapshot, struct slice lower, struct slice upper, int flags,
+                          struct iter **out)
+{
+    *out = NULL;
+    struct memtable_iter *mi = calloc(1, sizeof(*mi) + lower.len + upper.len);
+    if (!mi)
+        return RES_NO_MEMORY;
+    mi->it.ops = &memtable_iter_ops;
+    mi->m = m;
+    mi->snapshot = snapshot;
+    if (lower.len)
+        memcpy(mi->bounds, lower.data, lower.len);
+    if (upper.len)
+        memcpy(mi->bounds + lower.len, upper.data, upper.len);
+    mi->lower = slice_of(mi->bounds, lower.len);
+    mi->upper = slice_of(mi->bounds + lower.len, upper.len);
+    if (range_has_others(lower, upper))
+        mi->sources[mi->count++] = (struct source){NULL, 0, NULL};
+    if (range_has_meta(lower, upper)) {
+        enum result res = take_runs(mi, flags & ITER_NOWAIT);
+        if (res != RES_OK) {
+            mi_close(&mi->it);
+            return res;
+        }
+    }
+    *out = &mi->it;
+    return RES_OK;
+}

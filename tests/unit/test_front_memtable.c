@@ -1,0 +1,215 @@
+/* The memtable against a model: an array of all writes. For any snapshot, a look-up finds the newest version at or
+ * below it, and an iterator, forth, back and with changes of direction, shows exactly the keys that have one, in order,
+ * in all regions, while the order is built in steps. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "front/memtable.h"
+
+#define KEYS 400
+#define WRITES 3000
+
+struct write {
+    int key;
+    uint64_t sequence;
+    uint8_t kind;
+    char value[24];
+};
+static struct write writes[WRITES];
+static int written;
+static char names[KEYS][32];
+static size_t name_len[KEYS];
+static int by_order[KEYS];
+static unsigned long long seed = 1;
+
+static unsigned draw(unsigned n)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(seed >> 33) % n;
+}
+
+static struct slice name(int key) { return slice_of(names[key], name_len[key]); }
+
+static struct engine_key key_of(int key)
+{
+    uint64_t h = 1469598103934665603u; /* any hash will do: some collide on purpose */
+    for (size_t i = 0; i < name_len[key]; i++)
+        h = (h ^ (unsigned char)names[key][i]) * 1099511628211u;
+    return (struct engine_key){name(key), key % 7 == 0 ? 42 : h};
+}
+
+static int cmp_names(const void *a, const void *b) { return slice_cmp(name(*(const int *)a), name(*(const int *)b)); }
+
+static void make_names(void)
+{
+    static const char regions[] = "EGMMMMSX";
+    for (int i = 0; i < KEYS; i++) {
+        int n = snprintf(names[i], sizeof names[i], "%c%0*d", regions[i % 8], 1 + (int)draw(14), i);
+        if (i % 16 == 2) { /* short keys and zeros: prefixes of one another */
+            n = 1 + i / 16 % 12;
+            names[i][0] = 'M';
+            memset(names[i] + 1, 0, (size_t)n);
+            n = n == 12 ? 20 : n;
+        }
+        name_len[i] = (size_t)n;
+        by_order[i] = i;
+        for (int j = 0; j < i; j++)
+            if (slice_eq(name(i), name(j))) {
+                names[i][0] = 'X';
+                name_len[i] = (size_t)snprintf(names[i] + 1, 20, "again%d", i) + 1;
+            }
+    }
+    qsort(by_order, KEYS, sizeof(int), cmp_names);
+}
+
+static const struct write *model_get(int key, uint64_t snapshot)
+{
+    for (int i = written - 1; i >= 0; i--)
+        if (writes[i].key == key && writes[i].sequence <= snapshot)
+            return &writes[i];
+    return NULL;
+}
+
+static void put_some(struct memtable *m, int n, uint64_t *sequence)
+{
+    for (; n > 0; n--) {
+        struct write *w = &writes[written++];
+        w->key = (int)draw(KEYS);
+        w->sequence = ++*sequence;
+        w->kind = draw(4) ? RECORD_PUT : RECORD_DELETE;
+        snprintf(w->value, sizeof w->value, "v%d", written);
+        struct engine_key key = key_of(w->key);
+        memtable_insert(m, &key, w->kind, slice_of(w->value, w->kind == RECORD_PUT ? strlen(w->value) : 0),
+                        w->sequence);
+    }
+}
+
+static void check_gets(struct memtable *m, uint64_t snapshot)
+{
+    for (int k = 0; k < KEYS; k++) {
+        struct engine_key key = key_of(k);
+        const struct write *want = model_get(k, snapshot);
+        uint8_t kind = 0;
+        struct slice value;
+        cr_assert_eq(memtable_get(m, &key, snapshot, &kind, &value), want != NULL);
+        if (want) {
+            cr_assert_eq(kind, want->kind);
+            cr_assert(slice_eq(value, want->kind == RECORD_PUT ? slice_str(want->value) : slice_of(NULL, 0)));
+        }
+    }
+}
+
+static void expect(struct iter *it, enum result got, int at, const int *visible, int n, uint64_t snapshot)
+{
+    if (at < 0 || at >= n) {
+        cr_assert_eq(got, RES_NOT_FOUND);
+        return;
+    }
+    cr_assert_eq(got, RES_OK);
+    cr_assert(slice_eq(it->key, name(visible[at])));
+    const struct write *want = model_get(visible[at], snapshot);
+    cr_assert_eq(it->kind, want->kind);
+    cr_assert(slice_eq(it->value, want->kind == RECORD_PUT ? slice_str(want->value) : slice_of(NULL, 0)));
+}
+
+static void check_iter(struct memtable *m, uint64_t snapshot, int low, int high)
+{
+    int visible[KEYS], n = 0;
+    struct slice lower = low < 0 ? slice_of(NULL, 0) : name(by_order[low]);
+    struct slice upper = high < 0 ? slice_of(NULL, 0) : name(by_order[high]);
+    for (int i = low < 0 ? 0 : low; i < (high < 0 ? KEYS : high); i++)
+        if (model_get(by_order[i], snapshot))
+            visible[n++] = by_order[i];
+    struct iter *it;
+    cr_assert_eq(memtable_iter(m, snapshot, lower, upper, 0, &it), RES_OK);
+    expect(it, iter_seek(it, slice_of(NULL, 0)), 0, visible, n, snapshot);
+    for (int i = 1; i <= n; i++)
+        expect(it, iter_next(it), i, visible, n, snapshot);
+    expect(it, iter_seek_last(it, slice_of(NULL, 0)), n - 1, visible, n, snapshot);
+    for (int i = n - 2; i >= -1; i--)
+        expect(it, iter_prev(it), i, visible, n, snapshot);
+    for (int round = 0; round < 40; round++) { /* random seeks, then a random walk */
+        struct slice target = name(by_order[draw(KEYS)]);
+        int at = 0;
+        while (at < n && slice_cmp(name(visible[at]), target) < 0)
+            at++;
+        if (round % 2 == 0) {
+            expect(it, iter_seek(it, target), at, visible, n, snapshot);
+        } else {
+            at--;
+            expect(it, iter_seek_last(it, target), at, visible, n, snapshot);
+        }
+        for (int step = 0; step < 12 && at >= 0 && at < n; step++) {
+            bool forward = draw(2);
+            at += forward ? 1 : -1;
+            expect(it, forward ? iter_next(it) : iter_prev(it), at, visible, n, snapshot);
+        }
+    }
+    iter_close(it);
+}
+
+Test(memtable, agrees_with_the_model_at_every_snapshot)
+{
+    make_names();
+    struct memtable *m = memtable_new(1 << 20, 1 << 20);
+    for (int life = 0; life < 2; life++) {
+        uint64_t sequence = 0;
+        written = 0;
+        while (written < WRITES) {
+            put_some(m, WRITES / 12, &sequence);
+            for (int i = 0; i < 3; i++) {
+                uint64_t snapshot = i == 0 ? sequence : draw((unsigned)sequence + 1);
+                check_gets(m, snapshot);
+                check_iter(m, snapshot, -1, -1);
+                int a = (int)draw(KEYS), b = (int)draw(KEYS);
+                check_iter(m, snapshot, a < b ? a : b, a < b ? b : a);
+            }
+        }
+        cr_assert_eq(memtable_order(m), RES_OK);
+        check_iter(m, UINT64_MAX, -1, -1);
+        memtable_reset(m);
+        cr_assert(memtable_empty(m));
+    }
+    memtable_free(m);
+}
+
+Test(memtable, opening_without_waiting_refuses_a_long_unordered_tail)
+{
+    struct memtable *m = memtable_new(4 << 20, 1 << 20);
+    for (unsigned i = 0; i < 5000; i++) {
+        char text[16];
+        struct engine_key key = {slice_of(text, (size_t)snprintf(text, sizeof text, "M%08u", i * 7919 % 5003)),
+                                 i * 0x9e3779b97f4a7c15u};
+        memtable_insert(m, &key, RECORD_PUT, slice_of(NULL, 0), i + 1);
+    }
+    struct iter *it;
+    cr_assert_eq(memtable_iter(m, 5000, slice_of(NULL, 0), slice_of(NULL, 0), ITER_NOWAIT, &it), RES_WOULD_BLOCK);
+    cr_assert_eq(memtable_iter(m, 5000, SLICE_LIT("X"), slice_of(NULL, 0), ITER_NOWAIT, &it), RES_OK);
+    iter_close(it);
+    cr_assert_eq(memtable_iter(m, 5000, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it), RES_OK);
+    iter_close(it);
+    cr_assert_eq(memtable_iter(m, 5000, slice_of(NULL, 0), slice_of(NULL, 0), ITER_NOWAIT, &it), RES_OK);
+    unsigned n = 0;
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it))
+        n++;
+    cr_assert_eq(n, 5000);
+    iter_close(it);
+    memtable_free(m);
+}
+
+Test(memtable, memory_need_is_an_upper_bound)
+{
+    struct memtable *m = memtable_new(8 << 20, 1 << 20);
+    static uint8_t value[5000];
+    for (unsigned i = 0; i < 2000; i++) {
+        uint8_t bytes[40] = {"EMX"[i % 3]};
+        memcpy(bytes + 1, &i, 4);
+        struct engine_key key = {slice_of(bytes, 5 + i % 33), i * 0x9e3779b97f4a7c15u};
+        size_t len = i % 4 ? i % 90 : i;
+        uint64_t before = memtable_used(m);
+        memtable_insert(m, &key, RECORD_PUT, slice_of(value, len), i + 1);
+        cr_assert_leq(memtable_used(m) - before, memtable_need(key.bytes.len, len));
+    }
+    memtable_free(m);
+}
