@@ -4,8 +4,9 @@
 
 #include "base/slice.h"
 
-/* True when the whole text matches. Linear memory, and time bounded by pattern length times text length: no
- * exponential backtracking, whatever the pattern. */
+/* True when the whole text matches. No memory, and time bounded by pattern length times text length, linear for stars
+ * between plain bytes: no exponential backtracking, whatever the pattern. Callers of Redis' commands treat the pattern
+ * "*" as "everything", and so does this. */
 bool glob_match(struct slice pattern, struct slice text, bool ignore_case);
 /* The literal prefix every match must start with (possibly empty), without quoting: NULL data never. out has room for
  * pattern.len bytes; returns the prefix length. *exact is set when the pattern has no wildcard at all. */

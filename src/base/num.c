@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,13 +176,14 @@ size_t num_format_long_double(char out[NUM_LD_MAX], long double value)
     return len;
 }
 
-/* The fewest of 15, 16 or 17 significant digits that read back equal, as "[-]d.ddd" without the point, and the power
- * of ten of the first. A number whose shortest form has fewer than 15 digits shows it at 15, padded with zeros. */
+/* The fewest significant digits that read back equal, as "ddd" without a point, and the power of ten of the first. Any
+ * 15 digits survive a double, so a number whose shortest form has fewer shows it at 15, padded with zeros; only the
+ * denormals have less precision and are tried from one digit on. */
 static int shortest_digits(double magnitude, char digits[18], int *exponent)
 {
     char text[40];
 
-    for (int precision = 14;; precision++) {
+    for (int precision = magnitude < DBL_MIN ? 0 : 14;; precision++) {
         snprintf(text, sizeof text, "%.*e", precision, magnitude);
         if (precision == 16 || strtod(text, NULL) == magnitude)
             break;
@@ -220,7 +222,7 @@ size_t num_format_double(char out[NUM_DOUBLE_MAX], double value)
     double magnitude = fabs(value);
     if (isinf(magnitude))
         return (size_t)(put(p, "inf", 3) - out);
-    if (magnitude < 0x1p62 && magnitude == (double)(int64_t)magnitude)
+    if (magnitude <= 0x1p62 && magnitude == (double)(int64_t)magnitude)
         return (size_t)(p - out) + put_digits(p, (uint64_t)magnitude);
 
     char digits[18];
