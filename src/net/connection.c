@@ -257,6 +257,7 @@ static bool have_batch(struct connection *c)
         return true;
     if (connection_parse(c))
         return true;
+    exec_clock_restart(c->reactor->worker); /* what follows is not the next command's time */
     for (int reads = 0; c->readable && !c->closing && reads < READS_IN_A_ROW; reads++) {
         if (!receive(c))
             return false;
