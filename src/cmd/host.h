@@ -8,6 +8,9 @@
 
 #include "exec/call.h"
 
+/* The level of Redis whose behaviour clients find here, as HELLO and INFO tell it. */
+#define REDIS_LEVEL "7.2.5"
+
 enum client_type { CLIENT_ANY, CLIENT_NORMAL, CLIENT_MASTER, CLIENT_REPLICA, CLIENT_PUBSUB };
 
 /* Which clients: every condition given must hold. */

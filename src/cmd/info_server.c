@@ -10,7 +10,6 @@
 #include "config.h"
 #include "store/store.h"
 
-#define REDIS_LEVEL "7.2.5" /* whose behaviour clients find here */
 
 static const char *orphan(const char *text) { return text ? text : ""; }
 
