@@ -118,6 +118,9 @@ struct front_view;
 struct front_view *front_view(struct front *f);
 /* The gate, but not beyond what the view covers: a view may have been loaded just before the memtable was replaced. */
 uint64_t front_snapshot(struct front_view *v);
+/* The last sequence the view covers: UINT64_MAX while its memtable is the active one. Whoever takes a snapshot at
+ * visible without the latch clips it to this, after loading visible. */
+uint64_t front_view_last(struct front_view *v);
 /* A counted reference, for what lives longer than an epoch section. */
 struct front_view *front_view_ref(struct front *f);
 void front_view_unref(struct front_view *v);

@@ -121,10 +121,14 @@ struct front_view *front_view_ref(struct front *f)
     }
 }
 
+uint64_t front_view_last(struct front_view *v)
+{
+    return atomic_load_explicit(&v->sources[0]->last, memory_order_acquire);
+}
+
 uint64_t front_snapshot(struct front_view *v)
 {
-    uint64_t gate = front_gate(v->front);
-    uint64_t last = atomic_load_explicit(&v->sources[0]->last, memory_order_acquire);
+    uint64_t gate = front_gate(v->front), last = front_view_last(v);
     return gate < last ? gate : last;
 }
 
