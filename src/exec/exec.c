@@ -332,7 +332,7 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
             row_release(w, w->clock_ns);
         outcome = flags & CMD_SESSION ? run_session(w) : run_read(w);
     }
-    if (outcome == EXEC_DONE)
+    if (outcome != EXEC_PARKED)
         w->run.seed = hash_mix(w->run.seed + 1);
     return outcome;
 }

@@ -85,7 +85,6 @@ static void forget(struct latch *l, struct latch_waiter *w)
 
 bool latch_try(struct latch *l, struct latch_waiter *w, uint64_t now_ns)
 {
-    assert(!held_here);
     sched_point(SCHED_LATCH);
     struct latch_waiter *claim = atomic_load_explicit(&l->claim, memory_order_relaxed);
     if (claim && claim != w)
@@ -93,6 +92,7 @@ bool latch_try(struct latch *l, struct latch_waiter *w, uint64_t now_ns)
     uint32_t free = 0;
     if (atomic_load_explicit(&l->held, memory_order_relaxed) || !atomic_compare_exchange_strong(&l->held, &free, 1))
         return false;
+    assert(!held_here); /* one at a time */
     held_here = true;
     l->taken_ns = now_ns;
     if (unlikely(w->since_ns))
@@ -181,6 +181,7 @@ static void sleeper_wake(struct latch_waiter *w)
 
 void latch_lock(struct latch *l)
 {
+    assert(!held_here);
     struct sleeper s = {.waiter = {.wake = sleeper_wake}};
     if (latch_spin(l, &s.waiter, l->env->ops->mono_ns(l->env)))
         return;

@@ -13,7 +13,7 @@ void sink_note_error(struct sink *s, struct slice text)
         return;
     s->is_error = true;
     size_t n = 0;
-    while (n < text.len && n < sizeof s->error_code - 1 && text.data[n] != ' ') {
+    while (n < text.len && n < sizeof s->error_code - 1 && text.data[n] > ' ') {
         s->error_code[n] = (char)text.data[n];
         n++;
     }

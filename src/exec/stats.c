@@ -69,7 +69,7 @@ void stats_error(struct exec_stats *st, struct slice code)
 void shard_count_error(struct exec_worker *w, struct slice error_text)
 {
     size_t n = 0;
-    while (n < error_text.len && error_text.data[n] != ' ')
+    while (n < error_text.len && error_text.data[n] > ' ')
         n++;
     stats_error(w->run.stats, slice_of(error_text.data, n));
 }
