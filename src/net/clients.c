@@ -33,7 +33,7 @@ static enum result describe(struct connection *c, struct buf *out)
         flags[f++] = 'N';
     flags[f] = 0;
     uint64_t now = c->reactor->now_ms;
-    size_t unread = c->in.len - c->in.pos, pending = output_pending(&c->out);
+    size_t unread = c->in.len - c->in.pos, pending = outbox_pending(&c->out);
     return buf_printf(
         out,
         "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 "
@@ -43,7 +43,7 @@ static enum result describe(struct connection *c, struct buf *out)
         (unsigned long long)(now - s->created_ms) / 1000,
         (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db, unread,
         c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, c->out.buf.cap, c->out.buf.len, pending,
-        c->out.streams != NULL, output_memory(&c->out), connection_memory(c), c->write_waiting ? "rw" : "r",
+        c->out.streams != NULL, outbox_memory(&c->out), connection_memory(c), c->write_waiting ? "rw" : "r",
         s->last_command ? s->last_command->full_name : "NULL", s->resp, (int)s->lib_name.len,
         (const char *)s->lib_name.data, (int)s->lib_version.len, (const char *)s->lib_version.data);
 }

@@ -108,7 +108,7 @@ struct connection *connection_new(struct reactor *r, int fd, bool is_unix)
     c->session.authenticated = !r->tuning.password_set;
     c->session.created_ms = c->session.active_ms = r->now_ms;
     c->session.connection = c;
-    output_init(&c->out);
+    outbox_init(&c->out);
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     if (!is_unix && getpeername(fd, (struct sockaddr *)&a, &len) == 0)
@@ -140,7 +140,7 @@ void connection_unref(struct connection *c)
     assert(c->closed);
     connection_batch_free(c);
     resp_input_fini(&c->in);
-    output_fini(&c->out);
+    outbox_fini(&c->out);
     buf_fini(&c->session.name);
     buf_fini(&c->session.lib_name);
     buf_fini(&c->session.lib_version);
@@ -179,11 +179,11 @@ void connection_close(struct connection *c)
     atomic_fetch_sub(&r->net->clients, 1);
 }
 
-bool connection_busy(const struct connection *c) { return c->batch != NULL || c->away || !output_empty(&c->out); }
+bool connection_busy(const struct connection *c) { return c->batch != NULL || c->away || !outbox_empty(&c->out); }
 
 size_t connection_memory(const struct connection *c)
 {
-    return sizeof *c + resp_input_memory(&c->in) + output_memory(&c->out) + (c->batch ? sizeof *c->batch : 0) +
+    return sizeof *c + resp_input_memory(&c->in) + outbox_memory(&c->out) + (c->batch ? sizeof *c->batch : 0) +
            c->session.name.cap + c->session.lib_name.cap + c->session.lib_version.cap;
 }
 
@@ -307,7 +307,7 @@ void connection_run(struct connection *c)
 
 static void give_output_back(struct connection *c)
 {
-    struct output *o = &c->out;
+    struct outbox *o = &c->out;
     if (o->buf.data == NULL || o->buf.len != 0)
         return;
     if (o->buf.cap == RESP_BLOCK)
@@ -336,7 +336,7 @@ static void count_output(struct connection *c, size_t pending)
 static bool keep_limits(struct connection *c)
 {
     struct reactor *r = c->reactor;
-    size_t pending = output_pending(&c->out);
+    size_t pending = outbox_pending(&c->out);
     if (pending == 0 && c->counted_output == 0 && !c->choked)
         return true;
     const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
@@ -363,7 +363,7 @@ static bool keep_limits(struct connection *c)
 
 bool connection_chokes(struct connection *c)
 {
-    size_t pending = output_pending(&c->out);
+    size_t pending = outbox_pending(&c->out);
     struct reactor *r = c->reactor;
     if (c->out.streams == NULL && pending <= CHOKE_BYTES)
         return false;
@@ -376,7 +376,7 @@ bool connection_chokes(struct connection *c)
 static bool send_some(struct connection *c, uint64_t upto)
 {
     struct iovec iov[2];
-    int parts = output_gather(&c->out, upto, iov);
+    int parts = outbox_gather(&c->out, upto, iov);
     if (parts == 0)
         return false;
     size_t want = iov[0].iov_len + (parts == 2 ? iov[1].iov_len : 0);
@@ -393,7 +393,7 @@ static bool send_some(struct connection *c, uint64_t upto)
         return false;
     }
     if (n > 0) {
-        output_written(&c->out, (size_t)n);
+        outbox_written(&c->out, (size_t)n);
         c->output_bytes += (size_t)n;
         stat_add(&c->reactor->stats.output_bytes, (uint64_t)n);
     }
@@ -410,13 +410,13 @@ static bool send_some(struct connection *c, uint64_t upto)
 static void write_out(struct connection *c, uint64_t upto)
 {
     while (!c->write_waiting) {
-        struct output_stream *stream = output_hungry(&c->out, upto);
+        struct outbox_stream *stream = outbox_hungry(&c->out, upto);
         if (stream != NULL) {
             if (!c->stream_reading && streamer_read(&c->reactor->net->streamer, c, stream) != RES_OK)
                 connection_close(c);
             return;
         }
-        if (!send_some(c, upto) || (c->out.streams == NULL && output_pending(&c->out) == 0))
+        if (!send_some(c, upto) || (c->out.streams == NULL && outbox_pending(&c->out) == 0))
             return;
     }
 }
@@ -425,15 +425,15 @@ void connection_flush(struct connection *c)
 {
     if (c->closed)
         return;
-    struct output *o = &c->out;
-    uint64_t upto = output_end(o);
-    if (!output_empty(o)) {
-        if (c->floor > c->reactor->gate && output_hold(o, c->floor) != RES_OK) {
+    struct outbox *o = &c->out;
+    uint64_t upto = outbox_end(o);
+    if (!outbox_empty(o)) {
+        if (c->floor > c->reactor->gate && outbox_hold(o, c->floor) != RES_OK) {
             connection_close(c);
             return;
         }
         if (o->mark_count > 0) {
-            upto = output_release(o, c->reactor->gate);
+            upto = outbox_release(o, c->reactor->gate);
             if (o->mark_count > 0)
                 reactor_hold(c);
         }
@@ -441,7 +441,7 @@ void connection_flush(struct connection *c)
     }
     if (c->closed || !keep_limits(c))
         return;
-    if (output_empty(o)) {
+    if (outbox_empty(o)) {
         give_output_back(c);
         if (c->closing && !connection_busy(c))
             connection_close(c);

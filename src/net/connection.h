@@ -19,7 +19,7 @@
 
 #include "exec/shard.h"
 #include "net/mailbox.h"
-#include "net/output.h"
+#include "net/outbox.h"
 #include "proto/resp_parse.h"
 
 struct reactor;
@@ -52,7 +52,7 @@ struct connection {
     TAILQ_ENTRY(connection) all, ready, parked, held;
     struct resp_input in;
     struct request_batch *batch;
-    struct output out;
+    struct outbox out;
     uint64_t floor;        /* what is in the output waits for it: session.floor as it was when the last command ended */
     size_t counted_output; /* our share of net.output_bytes_held */
     uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */

@@ -136,7 +136,7 @@ void reactor_hold(struct connection *c)
         c->in_held = true;
         TAILQ_INSERT_TAIL(&r->held, c, held);
     }
-    uint64_t floor = output_waits_for(&c->out);
+    uint64_t floor = outbox_waits_for(&c->out);
     if (floor < r->waiting_floor)
         wait_for(r, floor);
 }
@@ -224,7 +224,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     struct connection *c, *next;
     for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
         next = TAILQ_NEXT(c, all);
-        size_t in = resp_input_memory(&c->in), out = output_memory(&c->out);
+        size_t in = resp_input_memory(&c->in), out = outbox_memory(&c->out);
         in_sum += in, out_sum += out;
         in_max = in > in_max ? in : in_max;
         out_max = out > out_max ? out : out_max;

@@ -89,14 +89,14 @@ static void end_batch(struct connection *c)
 static void take_stream(struct resp_sink *s, uint64_t len, struct sink_source *source)
 {
     struct connection *c = s->host;
-    if (output_add_stream(&c->out, len, source) != RES_OK || buf_append(&c->out.buf, "\r\n", 2) != RES_OK)
+    if (outbox_add_stream(&c->out, len, source) != RES_OK || buf_append(&c->out.buf, "\r\n", 2) != RES_OK)
         s->sink.failed = true;
 }
 
 static void rewound(struct resp_sink *s, size_t mark)
 {
     struct connection *c = s->host;
-    output_cut_streams(&c->out, c->out.base + mark);
+    outbox_cut_streams(&c->out, c->out.base + mark);
 }
 
 static void sink_for(struct resp_sink *sink, struct connection *c)
@@ -116,7 +116,7 @@ static void mind_reply_mode(struct connection *c, size_t mark)
     if (s->reply_mode == SESSION_REPLY_SKIP_NEXT) {
         s->reply_mode = SESSION_REPLY_SKIP;
     } else {
-        output_cut_streams(&c->out, c->out.base + mark);
+        outbox_cut_streams(&c->out, c->out.base + mark);
         c->out.buf.len = mark;
         if (s->reply_mode == SESSION_REPLY_SKIP)
             s->reply_mode = SESSION_REPLY_ON;

@@ -10,7 +10,7 @@ struct stream_job {
     struct mail mail;
     struct stream_job *next;
     struct connection *connection; /* counted */
-    struct output_stream *stream;
+    struct outbox_stream *stream;
     size_t want, got;
     uint8_t *chunk;
     enum result result;
@@ -34,7 +34,7 @@ static void chunk_read(struct reactor *r, struct mail *m)
     (void)r;
     c->stream_reading = false;
     if (!c->closed) {
-        struct output_stream *s = job->stream;
+        struct outbox_stream *s = job->stream;
         if (job->result != RES_OK || job->got == 0 || job->got > s->remaining) {
             log_warning("client %s closed: its reply cannot be read further: %s", c->peer, result_text(job->result));
             connection_close(c);
@@ -74,7 +74,7 @@ static void streamer_main(void *arg)
     os_mutex_unlock(&s->lock);
 }
 
-enum result streamer_read(struct streamer *s, struct connection *c, struct output_stream *stream)
+enum result streamer_read(struct streamer *s, struct connection *c, struct outbox_stream *stream)
 {
     struct stream_job *job = calloc(1, sizeof *job);
     if (job == NULL)

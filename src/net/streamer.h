@@ -21,6 +21,6 @@ struct streamer {
 void streamer_init(struct streamer *s);
 void streamer_stop(struct streamer *s); /* waits; jobs not begun are dropped */
 /* Fills the stream's chunk on a thread and flushes the connection afterwards, on its reactor. Holds a reference. */
-enum result streamer_read(struct streamer *s, struct connection *c, struct output_stream *stream) MUST_CHECK;
+enum result streamer_read(struct streamer *s, struct connection *c, struct outbox_stream *stream) MUST_CHECK;
 
 #endif

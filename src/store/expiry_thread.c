@@ -19,6 +19,7 @@
 #define EXPIRY_JOB 256
 #define EXPIRY_TICK_MS 25 /* an entry that comes due earlier than all others is seen after this time */
 #define EXPIRY_RETRY_MS 100
+#define TTL_EVERY_MS 1000
 
 struct expiry_db {
     uint64_t due; /* of the thread alone */
@@ -206,6 +207,7 @@ static bool serve(struct expiry *e, uint32_t number)
 static void expiry_main(void *arg)
 {
     struct expiry *e = arg;
+    uint64_t sampled = 0;
     os_mutex_lock(&e->lock);
     while (!e->stop) {
         os_mutex_unlock(&e->lock);
@@ -218,6 +220,11 @@ static void expiry_main(void *arg)
                 first = e->db[i].due;
         }
         uint64_t now = shard_now_ms(e->store->shard);
+        if (now < sampled || now - sampled >= TTL_EVERY_MS) {
+            sampled = now;
+            for (uint32_t i = 0; i < e->store->databases; i++)
+                ttl_sample(e->store, i);
+        }
         uint64_t wait = failed ? EXPIRY_RETRY_MS : EXPIRY_TICK_MS;
         if (!failed && first < now + wait)
             wait = first >= now ? first - now + 1 : 1;

@@ -193,3 +193,17 @@ enum result store_random_key(struct call *c, uint32_t db, struct slice *out, boo
     *found = pick.found;
     return r;
 }
+
+enum result walk_sample(struct call *c, uint32_t keyspace, int64_t keys, unsigned windows, bool *exact,
+                        store_scan_fn *each, void *arg)
+{
+    struct key_walk walk = {.count = UINT64_MAX, .iter_flags = ITER_NO_FILL, .each = each, .arg = arg};
+    *exact = keys <= SMALL_DATABASE;
+    if (*exact)
+        return keys_walk(c, keyspace, 0, POINT_END, &walk);
+    enum result r = RES_OK;
+    walk.count = 4 * WINDOW_MAX;
+    for (unsigned i = 0; r == RES_OK && i < windows; i++)
+        r = walk_window(c, keyspace, WINDOW_EXPECTED / (double)keys, &walk);
+    return r;
+}

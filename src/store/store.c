@@ -17,6 +17,8 @@ enum result store_open(struct shard *shard, const struct store_options *options,
     enum result r = sampler_open(s);
     if (r == RES_OK)
         r = recency_open(s);
+    if (r == RES_OK)
+        r = ttl_open(s);
     if (r != RES_OK)
         errmsg_set(msg, r, "no memory for the store");
     if (r == RES_OK)
@@ -36,6 +38,7 @@ void store_close(struct shard *shard)
     expiry_close(s);
     sampler_close(s);
     recency_close(s);
+    ttl_close(s);
     db_maps_close(s);
     shard_set_store(shard, NULL);
     free(s);

@@ -50,6 +50,7 @@ struct store {
     struct expiry *expiry;
     struct sampler *sampler;
     _Atomic uint32_t *last_use; /* recency.c */
+    _Atomic uint64_t *avg_ttl;  /* by database number; ttl.c */
 };
 static inline struct store *store_of(const struct call *c) { return shard_store(c->shard); }
 
@@ -150,5 +151,13 @@ enum result keys_walk(struct call *c, uint32_t keyspace, uint64_t from, uint64_t
 /* ---- samples (random.c) ---- */
 enum result sampler_open(struct store *s) MUST_CHECK;
 void sampler_close(struct store *s);
+/* Walks random windows of keys; all keys, *exact, when they are few. */
+enum result walk_sample(struct call *c, uint32_t keyspace, int64_t keys, unsigned windows, bool *exact,
+                        store_scan_fn *each, void *arg) MUST_CHECK;
+
+/* ---- average TTL (ttl.c) ---- */
+enum result ttl_open(struct store *s) MUST_CHECK;
+void ttl_close(struct store *s);
+void ttl_sample(struct store *s, uint32_t db); /* on a thread that may wait */
 
 #endif

@@ -1,18 +1,18 @@
-/* See output.h. */
-#include "net/output.h"
+/* See outbox.h. */
+#include "net/outbox.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-void output_init(struct output *o)
+void outbox_init(struct outbox *o)
 {
-    *o = (struct output){.streams = NULL};
+    *o = (struct outbox){.streams = NULL};
     o->streams_tail = &o->streams;
 }
 
-static void drop_first_stream(struct output *o)
+static void drop_first_stream(struct outbox *o)
 {
-    struct output_stream *s = o->streams;
+    struct outbox_stream *s = o->streams;
     o->streams = s->next;
     if (o->streams == NULL)
         o->streams_tail = &o->streams;
@@ -21,27 +21,27 @@ static void drop_first_stream(struct output *o)
     free(s);
 }
 
-void output_fini(struct output *o)
+void outbox_fini(struct outbox *o)
 {
     while (o->streams)
         drop_first_stream(o);
     buf_fini(&o->buf);
     free(o->marks);
-    output_init(o);
+    outbox_init(o);
 }
 
-size_t output_memory(const struct output *o)
+size_t outbox_memory(const struct outbox *o)
 {
     size_t sum = o->buf.cap + o->mark_cap * sizeof *o->marks;
-    for (const struct output_stream *s = o->streams; s; s = s->next)
+    for (const struct outbox_stream *s = o->streams; s; s = s->next)
         sum += sizeof *s + s->chunk_len;
     return sum;
 }
 
-static enum result more_marks(struct output *o)
+static enum result more_marks(struct outbox *o)
 {
     unsigned cap = o->mark_cap ? o->mark_cap * 2 : 4;
-    struct output_mark *marks = malloc(cap * sizeof *marks);
+    struct outbox_mark *marks = malloc(cap * sizeof *marks);
     if (marks == NULL)
         return RES_NO_MEMORY;
     for (unsigned i = 0; i < o->mark_count; i++)
@@ -53,11 +53,11 @@ static enum result more_marks(struct output *o)
     return RES_OK;
 }
 
-enum result output_hold(struct output *o, uint64_t floor)
+enum result outbox_hold(struct outbox *o, uint64_t floor)
 {
-    uint64_t end = output_end(o);
+    uint64_t end = outbox_end(o);
     if (o->mark_count > 0) {
-        struct output_mark *last = &o->marks[(o->mark_head + o->mark_count - 1) & (o->mark_cap - 1)];
+        struct outbox_mark *last = &o->marks[(o->mark_head + o->mark_count - 1) & (o->mark_cap - 1)];
         if (last->end == end && last->floor >= floor)
             return RES_OK;
         if (last->floor >= floor) {
@@ -67,32 +67,32 @@ enum result output_hold(struct output *o, uint64_t floor)
     }
     if (o->mark_count == o->mark_cap && more_marks(o) != RES_OK)
         return RES_NO_MEMORY;
-    o->marks[(o->mark_head + o->mark_count++) & (o->mark_cap - 1)] = (struct output_mark){floor, end};
+    o->marks[(o->mark_head + o->mark_count++) & (o->mark_cap - 1)] = (struct outbox_mark){floor, end};
     return RES_OK;
 }
 
-uint64_t output_release(struct output *o, uint64_t gate)
+uint64_t outbox_release(struct outbox *o, uint64_t gate)
 {
     uint64_t upto = o->base + o->sent;
     while (o->mark_count > 0) {
-        const struct output_mark *m = &o->marks[o->mark_head];
+        const struct outbox_mark *m = &o->marks[o->mark_head];
         if (m->floor > gate)
             return upto;
         upto = m->end;
         o->mark_head = (o->mark_head + 1) & (o->mark_cap - 1);
         o->mark_count--;
     }
-    return output_end(o);
+    return outbox_end(o);
 }
 
-enum result output_add_stream(struct output *o, uint64_t len, struct sink_source *source)
+enum result outbox_add_stream(struct outbox *o, uint64_t len, struct sink_source *source)
 {
-    struct output_stream *s = calloc(1, sizeof *s);
+    struct outbox_stream *s = calloc(1, sizeof *s);
     if (s == NULL) {
         source->close(source);
         return RES_NO_MEMORY;
     }
-    s->at = output_end(o);
+    s->at = outbox_end(o);
     s->remaining = len;
     s->source = source;
     *o->streams_tail = s;
@@ -100,16 +100,16 @@ enum result output_add_stream(struct output *o, uint64_t len, struct sink_source
     return RES_OK;
 }
 
-void output_cut_streams(struct output *o, uint64_t place)
+void outbox_cut_streams(struct outbox *o, uint64_t place)
 {
-    struct output_stream **at = &o->streams;
+    struct outbox_stream **at = &o->streams;
     while (*at != NULL && (*at)->at < place)
         at = &(*at)->next;
-    struct output_stream *s = *at;
+    struct outbox_stream *s = *at;
     *at = NULL;
     o->streams_tail = at;
     while (s != NULL) {
-        struct output_stream *next = s->next;
+        struct outbox_stream *next = s->next;
         s->source->close(s->source);
         free(s->chunk);
         free(s);
@@ -117,19 +117,19 @@ void output_cut_streams(struct output *o, uint64_t place)
     }
 }
 
-struct output_stream *output_hungry(struct output *o, uint64_t upto)
+struct outbox_stream *outbox_hungry(struct outbox *o, uint64_t upto)
 {
-    struct output_stream *s = o->streams;
+    struct outbox_stream *s = o->streams;
     if (s == NULL || s->at != o->base + o->sent || s->at >= upto)
         return NULL;
     return s->chunk_sent == s->chunk_len && s->remaining > 0 ? s : NULL;
 }
 
-int output_gather(struct output *o, uint64_t upto, struct iovec iov[2])
+int outbox_gather(struct outbox *o, uint64_t upto, struct iovec iov[2])
 {
     int n = 0;
     uint64_t at = o->base + o->sent;
-    const struct output_stream *s = o->streams;
+    const struct outbox_stream *s = o->streams;
     if (s != NULL && s->at == at && at < upto) {
         if (s->chunk_sent < s->chunk_len)
             iov[n++] = (struct iovec){s->chunk + s->chunk_sent, s->chunk_len - s->chunk_sent};
@@ -145,9 +145,9 @@ int output_gather(struct output *o, uint64_t upto, struct iovec iov[2])
     return n;
 }
 
-void output_written(struct output *o, size_t n)
+void outbox_written(struct outbox *o, size_t n)
 {
-    struct output_stream *s = o->streams;
+    struct outbox_stream *s = o->streams;
     if (s != NULL && s->at == o->base + o->sent) {
         size_t part = s->chunk_len - s->chunk_sent;
         part = n < part ? n : part;
