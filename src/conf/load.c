@@ -310,7 +310,7 @@ enum result settings_load(int argc, char **argv, enum settings_action *action, s
         return errmsg_set(msg, RES_NO_MEMORY, "out of memory");
     arena_init(&l.scratch, 4096);
     enum result res = load_arguments(&l, argc, argv, action);
-    if (res == RES_OK && (res = snapshot_settle(l.snapshot, &culprit, &why)) != RES_OK)
+    if (res == RES_OK && (res = snapshot_settle(l.snapshot, NULL, &culprit, &why)) != RES_OK)
         res = refuse(&l, culprit, l.where[culprit->id] ? l.where[culprit->id] : "settings", 0, NULL, res, why.text);
     if (res == RES_OK)
         snapshot_publish(l.snapshot);

@@ -82,14 +82,16 @@ static int64_t processors(void)
     return n > 0 ? n : 1;
 }
 
-static void settle_memory(struct settings *s)
+static void settle_memory(struct settings *s, const struct snapshot *running)
 {
     if (s->maxmemory == 0) {
         s->maxmemory = memory_available() / 4;
         if (s->maxmemory < MAXMEMORY_MIN)
             s->maxmemory = MAXMEMORY_MIN;
     }
-    if (s->memtable_size == 0) {
+    if (running != NULL) {
+        s->memtable_size = running->settled.memtable_size;
+    } else if (s->memtable_size == 0) {
         s->memtable_size = 64 * MIB;
         if (s->memtable_size > s->maxmemory / 16)
             s->memtable_size = s->maxmemory / 16;
@@ -123,22 +125,22 @@ static enum result settle_dir(struct snapshot *s, struct errmsg *msg)
     return RES_OK;
 }
 
-enum result snapshot_settle(struct snapshot *s, const struct setting **culprit, struct errmsg *msg)
+enum result snapshot_settle(struct snapshot *s, const struct snapshot *running, const struct setting **culprit,
+                            struct errmsg *msg)
 {
     struct settings *t = &s->settled;
     *t = s->said;
-    if (t->io_threads == 0) {
+    if (running != NULL) {
+        t->io_threads = running->settled.io_threads;
+    } else if (t->io_threads == 0) {
         t->io_threads = processors();
         if (t->io_threads > 4)
             t->io_threads = 4;
     }
-    settle_memory(t);
+    settle_memory(t, running);
     *culprit = setting_by_id(SETTING_memtable_size);
     if (s->said.memtable_size != 0 && s->said.memtable_size < 4096)
         return errmsg_set(msg, RES_INVALID, "argument must be at least 4096, or 0");
-    *culprit = setting_by_id(SETTING_maxmemory);
-    if (s->said.maxmemory != 0 && s->said.maxmemory < MIB)
-        return errmsg_set(msg, RES_INVALID, "argument must be at least %" PRId64 ", or 0", MIB);
     *culprit = setting_by_id(SETTING_log_buffer_size);
     if ((t->log_buffer_size & (t->log_buffer_size - 1)) != 0)
         return errmsg_set(msg, RES_INVALID, "argument must be a power of two");

@@ -141,7 +141,7 @@ enum result settings_load_defaults(struct errmsg *msg)
     const struct setting *culprit;
     if (s == NULL)
         return errmsg_set(msg, RES_NO_MEMORY, "out of memory");
-    enum result res = snapshot_settle(s, &culprit, msg);
+    enum result res = snapshot_settle(s, NULL, &culprit, msg);
     if (res == RES_OK)
         snapshot_publish(s);
     else
@@ -241,7 +241,7 @@ static enum result change_locked(int pairs, const struct slice *kv, int *culprit
             now->given[d->id] = true;
     }
     if (res == RES_OK) {
-        res = snapshot_settle(now, &at_fault, msg);
+        res = snapshot_settle(now, old, &at_fault, msg);
         if (res == RES_OK)
             res = apply_hooks(&old->settled, &now->settled, &at_fault, msg);
         if (res != RES_OK && at_fault != NULL)

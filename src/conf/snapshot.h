@@ -21,9 +21,10 @@ struct snapshot {
 struct snapshot *snapshot_new(void);
 struct snapshot *snapshot_clone(const struct snapshot *from);
 void snapshot_free(struct snapshot *s); /* one that was never published */
-/* Fills `settled` from `said`: decides what was left to the server and checks settings against each other. On failure
- * *culprit is the setting at fault. */
-enum result snapshot_settle(struct snapshot *s, const struct setting **culprit, struct errmsg *msg) MUST_CHECK;
+/* Fills `settled` from `said`: decides what was left to the server and checks settings against each other. running: what
+ * was decided at the start stays as it is there; NULL: this is the start. On failure *culprit is the setting at fault. */
+enum result snapshot_settle(struct snapshot *s, const struct snapshot *running, const struct setting **culprit,
+                            struct errmsg *msg) MUST_CHECK;
 /* Makes it the current one; takes over the caller's reference. */
 void snapshot_publish(struct snapshot *s);
 /* A reference to the current one. */

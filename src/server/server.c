@@ -40,7 +40,8 @@ struct server {
     bool store_open;
     struct host host;
     char executable[4096];
-    uint64_t max_clients; /* that the limit of open files allows */
+    uint64_t max_clients;        /* that the limit of open files allows */
+    const struct settings *lent; /* a reference to the snapshot that commands of the shard see */
     int wake_fd;
     atomic_bool shutdown, failed;
     char failure[512]; /* written once, before `failed` */
@@ -171,7 +172,9 @@ static void net_tuning_from(const struct server *s, const struct settings *set, 
     memcpy(t->output_limit, set->client_output_buffer_limit, sizeof t->output_limit);
 }
 
-/* Each new snapshot, the first one included. */
+static void give_back(void *settings) { settings_release(settings); }
+
+/* Each new snapshot, the first one included. A command that runs on the pool sees its snapshot to its end. */
 static void on_settings(void *arg, const struct settings *now)
 {
     struct server *s = arg;
@@ -185,7 +188,14 @@ static void on_settings(void *arg, const struct settings *now)
         .password_required = *now->requirepass ? now->requirepass : NULL,
     };
     shard_tune(s->shard, &tuning);
-    shard_set_settings(s->shard, now);
+    union {
+        const struct settings *in;
+        void *out;
+    } old = {.in = s->lent};
+    s->lent = settings_hold();
+    shard_set_settings(s->shard, s->lent);
+    if (old.in != NULL)
+        shard_retire(s->shard, give_back, old.out);
     log_set_level((enum log_level)now->loglevel);
     front_set_cache_bytes(shard_front(s->shard), (uint64_t)now->cache_size);
 }
@@ -344,6 +354,8 @@ enum result server_close(struct server *s)
     if (s->shard != NULL)
         res = shard_close(s->shard);
     host_set(NULL);
+    if (s->lent != NULL)
+        settings_release(s->lent);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     free(s);

@@ -284,9 +284,22 @@ Test(conf, a_change_is_all_or_nothing)
     cr_expect_eq(change("lua-time-limit", "3", "busy-reply-threshold", "4", &culprit), RES_EXISTS);
     cr_expect_eq(change("timeout", "3", "databases", "4", &culprit), RES_READ_ONLY);
     cr_expect_eq(culprit, 1);
-    cr_expect_eq(change("maxmemory", "1", NULL, NULL, &culprit), RES_INVALID);
+    cr_expect_eq(change("maxmemory", "x", NULL, NULL, &culprit), RES_INVALID);
     cr_expect_eq(culprit, 0);
     cr_expect_eq(now()->timeout, 2);
+}
+
+Test(conf, what_was_decided_at_the_start_stays)
+{
+    int culprit;
+    LOAD("--maxmemory", "64mb");
+    int64_t threads = now()->io_threads, cache = now()->cache_size;
+    cr_expect_eq(change("maxmemory", "1gb", NULL, NULL, &culprit), RES_OK);
+    cr_expect_eq(now()->memtable_size, 4 << 20);
+    cr_expect_eq(now()->io_threads, threads);
+    cr_expect_gt(now()->cache_size, cache, "the cache may change at run time, and follows");
+    cr_expect_eq(change("maxmemory", "1", NULL, NULL, &culprit), RES_OK);
+    cr_expect_eq(now()->maxmemory, 1);
 }
 
 Test(conf, hooks_run_for_what_differs_and_are_undone)
