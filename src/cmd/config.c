@@ -70,6 +70,9 @@ static enum result config_get(struct call *c)
 
 static enum result config_set(struct call *c)
 {
+    for (int i = 2; i + 1 < c->argc; i += 2)
+        if (settings_is_secret(call_arg(c, i)))
+            call_hide_arg(c, i + 1);
     struct errmsg why = {""};
     int pairs = (c->argc - 2) / 2, culprit;
     if (c->argc % 2 != 0)

@@ -50,7 +50,7 @@ static void measure(struct shard *s, struct vitals_memory *out)
     front_stats(shard_front(s), &front);
     host_numbers(&host);
     heap_stats(&out->heap);
-    out->mapped = front.memtable_bytes;
+    out->mapped = front.memtable_bytes + front.log_ring_bytes;
     out->used = out->heap.allocated + out->mapped;
     out->clients = host.query_buffers + host.output_buffers;
     out->startup = atomic_load_explicit(&startup, memory_order_relaxed);
@@ -67,6 +67,13 @@ void vitals_memory(struct shard *s, struct vitals_memory *out)
     measure(s, out);
     out->rss = resident_bytes();
     out->system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t vitals_over_budget(struct shard *s, uint64_t budget)
+{
+    struct vitals_memory memory;
+    measure(s, &memory);
+    return memory.used > budget ? memory.used - budget : 0;
 }
 
 void vitals_start(struct shard *s)

@@ -24,6 +24,9 @@ struct vitals_memory {
 };
 void vitals_memory(struct shard *s, struct vitals_memory *out); /* any thread */
 
+/* Bytes in use above the budget; 0: none. Any thread. */
+uint64_t vitals_over_budget(struct shard *s, uint64_t budget);
+
 /* Per second, over the last 1.6 s. */
 struct vitals_rates {
     double commands, input_bytes, output_bytes;

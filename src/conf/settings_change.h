@@ -13,6 +13,9 @@
 enum result settings_change(int pairs, const struct slice *names_and_values, int *culprit, struct errmsg *msg)
     MUST_CHECK;
 
+/* A setting whose value is not for logs. */
+bool settings_is_secret(struct slice name);
+
 /* Calls each for every setting and second name that the pattern matches, in a fixed order, with its present value. */
 typedef enum result settings_each_fn(void *arg, const char *name, struct slice value);
 enum result settings_each(const struct settings *s, struct slice pattern, settings_each_fn *each, void *arg) MUST_CHECK;

@@ -141,6 +141,9 @@ enum result snapshot_settle(struct snapshot *s, const struct snapshot *running, 
     *culprit = setting_by_id(SETTING_memtable_size);
     if (s->said.memtable_size != 0 && s->said.memtable_size < 4096)
         return errmsg_set(msg, RES_INVALID, "argument must be at least 4096, or 0");
+    *culprit = setting_by_id(SETTING_cache_size);
+    if (running == NULL && s->said.cache_size > t->maxmemory)
+        return errmsg_set(msg, RES_INVALID, "argument must not be above maxmemory, %" PRId64, t->maxmemory);
     *culprit = setting_by_id(SETTING_log_buffer_size);
     if ((t->log_buffer_size & (t->log_buffer_size - 1)) != 0)
         return errmsg_set(msg, RES_INVALID, "argument must be a power of two");

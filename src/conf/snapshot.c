@@ -276,6 +276,12 @@ enum result settings_change(int pairs, const struct slice *kv, int *culprit, str
     return res;
 }
 
+bool settings_is_secret(struct slice name)
+{
+    const struct setting *d = setting_find(name);
+    return d != NULL && (d->flags & SETTING_SECRET) != 0;
+}
+
 enum result settings_each(const struct settings *s, struct slice pattern, settings_each_fn *each, void *arg)
 {
     struct buf value = BUF_INIT;

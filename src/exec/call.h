@@ -59,8 +59,11 @@ struct call {
     uint64_t keyspace_hits, keyspace_misses; /* added to the statistics when the run counts */
     void *store;                             /* the store's own state of this run; NULL when a run starts */
     int error_closed;
+    uint64_t secret; /* bit i: argument i is not for logs, bit 63: nor are all from 63 on; see call_hide_arg */
 };
 
+/* The slow log shows "(redacted)" for this argument. */
+static inline void call_hide_arg(struct call *c, int i) { c->secret |= UINT64_C(1) << (i < 63 ? i : 63); }
 static inline struct slice call_arg(const struct call *c, int i) { return c->argv[i]; }
 
 /* Reads one record. RES_OK, RES_NOT_FOUND, RES_WOULD_BLOCK, or an error to pass up. */

@@ -24,13 +24,16 @@ void slowlog_fini(struct shard *s)
     os_mutex_fini(&s->slow.lock);
 }
 
-/* Argument i of the record, cut as Redis cuts it: "... (12 more bytes)", "... (3 more arguments)". */
+/* Argument i of the record, cut as Redis cuts it: "... (12 more bytes)", "... (3 more arguments)"; passwords are not shown. */
+_Static_assert(SLOWLOG_ARGC <= 63, "each argument shown has its bit in call.secret");
 static struct slice cut(char text[SLOWLOG_STRING + 64], const struct call *c, int i)
 {
     if (i == SLOWLOG_ARGC - 1 && c->argc > SLOWLOG_ARGC) {
         int n = snprintf(text, SLOWLOG_STRING + 64, "... (%d more arguments)", c->argc - SLOWLOG_ARGC + 1);
         return slice_of(text, (size_t)n);
     }
+    if (c->secret & UINT64_C(1) << i)
+        return SLICE_LIT("(redacted)");
     struct slice a = c->argv[i];
     if (a.len <= SLOWLOG_STRING)
         return a;

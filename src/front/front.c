@@ -336,8 +336,10 @@ void front_stats(struct front *f, struct front_stats *out)
             out->memtable_records += get(&f->sources[i]->memtable->records);
         }
     os_mutex_unlock(&f->view_lock);
-    if (f->wal)
+    if (f->wal) {
         log_stats(f, out);
+        out->log_ring_bytes = f->o.log_ring_bytes;
+    }
     out->commits = get(&f->commits);
     out->commit_records = get(&f->commit_records);
     out->reserve_waits = get(&f->reserve_waits);

@@ -24,6 +24,7 @@
 #include "engine/engine.h"
 #include "net/net.h"
 #include "os/env.h"
+#include "os/thread.h"
 #include "store/store.h"
 
 #ifdef HAVE_SYSTEMD
@@ -40,6 +41,7 @@ struct server {
     bool store_open;
     struct host host;
     char executable[4096];
+    struct os_mutex tune_lock;
     uint64_t max_clients;        /* that the limit of open files allows */
     const struct settings *lent; /* a reference to the snapshot that commands of the shard see */
     int wake_fd;
@@ -81,6 +83,23 @@ static void on_command(void *arg, struct session *session, const struct slice *a
     net_monitor(s->net, session, argv, argc, floor);
 }
 
+/* By the latest settings and the memory in use now; by whoever changes settings and by the main thread's ticks. */
+static void tune_shard(struct server *s)
+{
+    os_mutex_lock(&s->tune_lock);
+    const struct settings *now = settings_hold();
+    struct shard_tuning tuning = {
+        .slowlog_us = now->slowlog_log_slower_than,
+        .slowlog_max = (size_t)now->slowlog_max_len,
+        .latency_ms = now->latency_monitor_threshold,
+        .password_required = *now->requirepass ? now->requirepass : NULL,
+        .denyoom_bytes = (int64_t)vitals_over_budget(s->shard, (uint64_t)now->maxmemory),
+    };
+    shard_tune(s->shard, &tuning);
+    settings_release(now);
+    os_mutex_unlock(&s->tune_lock);
+}
+
 enum server_event server_wait(struct server *s, int signal_fd)
 {
     struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = s->wake_fd, .events = POLLIN}};
@@ -110,6 +129,7 @@ enum server_event server_wait(struct server *s, int signal_fd)
             log_warning("writes are refused until a restart: %s", s->failure);
         }
         vitals_tick(s->shard);
+        tune_shard(s);
     }
 }
 
@@ -181,13 +201,7 @@ static void on_settings(void *arg, const struct settings *now)
     struct net_tuning net;
     net_tuning_from(s, now, &net);
     net_tune(s->net, &net);
-    struct shard_tuning tuning = {
-        .slowlog_us = now->slowlog_log_slower_than,
-        .slowlog_max = (size_t)now->slowlog_max_len,
-        .latency_ms = now->latency_monitor_threshold,
-        .password_required = *now->requirepass ? now->requirepass : NULL,
-    };
-    shard_tune(s->shard, &tuning);
+    tune_shard(s);
     union {
         const struct settings *in;
         void *out;
@@ -318,6 +332,7 @@ enum result server_open(struct server **out, struct errmsg *msg)
     if (s == NULL)
         return errmsg_set(msg, RES_NO_MEMORY, "no memory");
     const struct settings *set = settings_hold();
+    os_mutex_init(&s->tune_lock);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     raise_file_limit(s, set);
     command_table_init();
@@ -358,6 +373,7 @@ enum result server_close(struct server *s)
         settings_release(s->lent);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
+    os_mutex_fini(&s->tune_lock);
     free(s);
     return res;
 }
