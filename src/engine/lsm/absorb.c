@@ -4,6 +4,8 @@
 
 #include "engine/lsm/lsm.h"
 
+#define BUSY_NS 1000000000u /* so long after data came, work that nobody waits for rests */
+
 /* ---- placing ---- */
 
 static bool claimed(const struct lsm *lsm, const struct table_meta *m)
@@ -67,6 +69,10 @@ static enum result install(struct lsm *lsm, struct table **tables, size_t count,
     os_mutex_lock(&lsm->lock);
     for (size_t i = 0; i < claim_count; i++)
         unclaim(lsm, &claims[i]);
+    for (size_t i = 0; r == RES_OK && i < count; i++)
+        if (tables[i]->meta.first.data[0] <= REGION_DEAD && tables[i]->meta.last.data[0] >= REGION_DEAD)
+            lsm->dead_due = true;
+    lsm->busy_until = lsm->env->ops->mono_ns(lsm->env) + BUSY_NS;
     os_cond_broadcast(&lsm->work);
     os_mutex_unlock(&lsm->lock);
     free(claims);

@@ -212,6 +212,7 @@ enum result lsm_commit_edit(struct lsm *lsm, struct edit *e)
     os_mutex_lock(&lsm->lock);
     old = lsm->current;
     lsm->current = next;
+    __atomic_store_n(&lsm->debt, lsm_debt_of(lsm, next), __ATOMIC_RELAXED);
     next = NULL;
     os_cond_broadcast(&lsm->work);
     os_mutex_unlock(&lsm->lock);

@@ -271,6 +271,7 @@ static enum result open_tables(struct lsm *lsm, const struct manifest_state *s, 
     if (r == RES_OK) {
         version_unref(lsm->current);
         lsm->current = v;
+        lsm->debt = lsm_debt_of(lsm, v);
     }
     while (opened)
         table_unref(tables[--opened]);

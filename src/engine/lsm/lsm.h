@@ -51,14 +51,20 @@ struct lsm {
     struct engine_view *current; /* lock, for changing it and for taking a reference */
     struct lsm_claim *claims;    /* lock */
     struct table_owner owner;
-    struct table *gone;   /* lock: tables without references, to be closed */
-    uint64_t views;       /* atomic: references given out */
-    uint64_t open_tables; /* atomic */
-    enum result failed;   /* lock; RES_OK, or why nothing is written any more */
-    struct os_cond work;  /* there may be something to do, or stopping */
-    struct os_cond done;  /* some work has ended */
-    bool stopping;        /* lock */
-    int running;          /* lock: threads at work */
+    struct table *gone;    /* lock: tables without references, to be closed */
+    uint64_t views;        /* atomic: references given out */
+    uint64_t open_tables;  /* atomic */
+    enum result failed;    /* lock; RES_OK, or why nothing is written any more */
+    struct os_cond work;   /* there may be something to do, or stopping */
+    struct os_cond done;   /* some work has ended */
+    bool stopping;         /* lock; atomic for those who only look */
+    bool dead_due;         /* lock: dead ranges are to be looked at */
+    bool dead_scanning;    /* lock: somebody does */
+    uint64_t dead_scan_at; /* lock: mono_ns before which the next look has time */
+    uint64_t busy_until;   /* lock: mono_ns until which work that nobody waits for rests */
+    uint64_t retry_at;     /* lock: mono_ns before which no job starts, after the disk was full */
+    unsigned debt;         /* atomic: as of the current version */
+    int running;           /* lock: threads at work */
     struct os_thread threads[LSM_THREADS_MAX];
     int thread_count;
     struct engine_stats counted; /* lock: flushes, compactions ... */
@@ -129,6 +135,8 @@ enum result lsm_table_sweep(struct engine *e);
 enum result lsm_start_threads(struct lsm *lsm) MUST_CHECK;
 void lsm_stop_threads(struct lsm *lsm);
 unsigned lsm_debt(struct engine *e);
+/* The debt of a version that is about to be published. */
+unsigned lsm_debt_of(const struct lsm *lsm, const struct engine_view *v);
 enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper);
 /* check.c, checkpoint.c */
 enum result lsm_check(struct engine *e, struct errmsg *msg);

@@ -276,13 +276,13 @@ enum result table_read_block(struct table *t, uint32_t i, int env_flags, struct 
     return r;
 }
 
-static struct block *cached(struct table *t, uint32_t i)
+/* A slot that changes between the two steps gets a stranger's bit, or stays empty: neither matters. */
+static struct block *cached(struct table *t, uint32_t i, bool touch)
 {
     uintptr_t p = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
     if (!p)
         return NULL;
-    if (!(p &
-          CACHE_HOT)) /* the slot may have changed meanwhile: then a stranger's bit is set, or an empty slot stays */
+    if (touch && !(p & CACHE_HOT))
         (void)__atomic_compare_exchange_n(&t->slots[i], &p, p | CACHE_HOT, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     return (struct block *)(p & ~CACHE_HOT);
 }
@@ -301,7 +301,7 @@ enum result table_block(struct table *t, uint32_t i, int flags, struct engine_mi
 {
     struct cache_counts *counts = cache_counts_here(t->cache);
 
-    *out = cached(t, i);
+    *out = cached(t, i, true);
     if (likely(*out != NULL)) {
         cache_count(&counts->hits, 1);
         return RES_OK;
@@ -327,7 +327,7 @@ enum result table_block_ref(struct table *t, uint32_t i, int iter_flags, struct 
     struct cache_counts *counts = cache_counts_here(t->cache);
 
     epoch_enter();
-    struct block *b = cached(t, i);
+    struct block *b = cached(t, i, !(iter_flags & ITER_NO_FILL));
     bool have = b && block_ref(b);
     epoch_leave();
     *out = have ? b : NULL;

@@ -54,6 +54,8 @@ struct table_meta {
 };
 
 struct table_owner;
+struct job;
+struct job;
 
 struct table {
     /* what a lookup touches first */
@@ -66,8 +68,10 @@ struct table {
     struct table_meta meta;
     uint32_t refs;       /* atomic */
     bool obsolete;       /* atomic: the file goes with the table */
-    bool busy;           /* input of a compaction; under lsm->lock */
-    uint64_t dead_bytes; /* under lsm->lock: estimated bytes in dead ranges, by the last look (dead.c) */
+    struct job *job;     /* the compaction it is input of; under lsm->lock */
+    bool damaged;        /* a compaction could not read it: none tries again; under lsm->lock */
+    uint64_t dead_bytes; /* atomic: about so many bytes lie in dead ranges, by the last look (dead.c) */
+    bool dead_whole;     /* atomic: all of it does */
     struct table_owner *owner;
     struct table *next_gone; /* in the owner's list */
     uint8_t *tail;           /* memory behind filter lines and slices of meta */
