@@ -176,13 +176,38 @@ size_t num_format_long_double(char out[NUM_LD_MAX], long double value)
     return len;
 }
 
+/* Most doubles that people store are decimals of few digits. If an integer n below 10^15 divided by a power of ten up to
+ * 10^8 is the number, both exact in a double, then the division, rounded once, says that the decimal n / 10^k reads back
+ * as it; and of decimals with at most 15 digits no two read as the same double, so the smallest k is the shortest form.
+ * 0: none found. */
+static int few_decimals(double magnitude, char digits[18], int *exponent)
+{
+    double power = 10;
+
+    for (int k = 1; k <= 8; k++, power *= 10) {
+        double scaled = magnitude * power;
+        if (!(scaled < 1e15))
+            return 0;
+        uint64_t n = (uint64_t)(scaled + 0.5);
+        if (n != 0 && (double)n / power == magnitude) {
+            int len = (int)put_digits(digits, n);
+            *exponent = len - 1 - k;
+            return len;
+        }
+    }
+    return 0;
+}
+
 /* The fewest significant digits that read back equal, as "ddd" without a point, and the power of ten of the first. Any
  * 15 digits survive a double, so a number whose shortest form has fewer shows it at 15, padded with zeros; only the
  * denormals have less precision and are tried from one digit on. */
 static int shortest_digits(double magnitude, char digits[18], int *exponent)
 {
     char text[40];
+    int few = few_decimals(magnitude, digits, exponent);
 
+    if (few)
+        return few;
     for (int precision = magnitude < DBL_MIN ? 0 : 14;; precision++) {
         snprintf(text, sizeof text, "%.*e", precision, magnitude);
         if (precision == 16 || strtod(text, NULL) == magnitude)

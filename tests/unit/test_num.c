@@ -169,6 +169,30 @@ Test(num, doubles_print_in_their_shortest_form)
     cr_assert(double_prints(-NAN, "nan"));
 }
 
+/* Significant digits of the shortest form, by trying them all. */
+static int fewest_digits(double v)
+{
+    char text[40];
+    for (int n = 1; n < 17; n++) {
+        snprintf(text, sizeof text, "%.*e", n - 1, v);
+        if (strtod(text, NULL) == v)
+            return n;
+    }
+    return 17;
+}
+
+static int digits_in(const char *text, size_t len)
+{
+    int n = 0, zeros = 0;
+    for (size_t i = 0; i < len && text[i] != 'e'; i++) {
+        if (text[i] < '0' || text[i] > '9' || (n == 0 && text[i] == '0'))
+            continue;
+        zeros = text[i] == '0' ? zeros + 1 : 0;
+        n++;
+    }
+    return n - zeros;
+}
+
 Test(num, every_double_reads_back_equal_and_fits_its_room)
 {
     char out[NUM_DOUBLE_MAX + 1];
@@ -177,7 +201,7 @@ Test(num, every_double_reads_back_equal_and_fits_its_room)
         double v, back;
         memcpy(&v, &bits, 8);
         if (i % 2)
-            v = (double)(int64_t)(bits >> 30) / 1000;
+            v = (double)(int64_t)(bits >> (i % 64)) / (i % 4 < 2 ? 1000 : 1e8);
         if (isnan(v))
             continue;
         memset(out, '#', sizeof out);
@@ -186,6 +210,8 @@ Test(num, every_double_reads_back_equal_and_fits_its_room)
         cr_assert_eq(out[len], '#');
         cr_assert_eq(num_parse_double(slice_of(out, len), &back), RES_OK, "%.*s", (int)len, out);
         cr_assert_eq(memcmp(&v, &back, 8), 0, "%.*s", (int)len, out);
+        if (i % 8 < 2 && v != 0 && fabs(v) < 1e15)
+            cr_assert_leq(digits_in(out, len), fewest_digits(v), "%.*s", (int)len, out);
     }
 }
 
