@@ -9,7 +9,7 @@
 
 /* Names and values by turns, all or nothing. On failure *culprit is the index of the pair at fault, or -1 when the
  * fault is nobody's. RES_NOT_FOUND: no such setting; RES_EXISTS: named twice; RES_READ_ONLY: it does not change at run
- * time; RES_INVALID and others: *msg says why. */
+ * time (but may be given the value it has); RES_INVALID and others: *msg says why. */
 enum result settings_change(int pairs, const struct slice *names_and_values, int *culprit, struct errmsg *msg)
     MUST_CHECK;
 

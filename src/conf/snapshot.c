@@ -221,9 +221,19 @@ static enum result check_pair(int i, const struct slice *kv)
     const struct setting *d = setting_find(kv[2 * i]);
     if (d == NULL)
         return RES_NOT_FOUND;
-    if ((d->flags & SETTING_RUN) == 0)
-        return RES_READ_ONLY;
     return pair_of(d, i, kv) >= 0 ? RES_EXISTS : RES_OK;
+}
+
+/* A setting of the start can be given the value it has: whoever sets everything anew need not know which those are. */
+static enum result check_same(const struct setting *d, const struct snapshot *old, const struct slice *value)
+{
+    struct settings other = old->said;
+    struct arena arena;
+    arena_init(&arena, 256);
+    bool same = setting_parse(d, &other, &arena, 1, value, false, NULL) == RES_OK &&
+                (setting_equal(d, &other, &old->said) || setting_equal(d, &other, &old->settled));
+    arena_fini(&arena);
+    return same ? RES_OK : RES_READ_ONLY;
 }
 
 static enum result change_locked(int pairs, const struct slice *kv, int *culprit, struct errmsg *msg)
@@ -237,7 +247,9 @@ static enum result change_locked(int pairs, const struct slice *kv, int *culprit
     for (int i = 0; i < pairs && res == RES_OK; i++) {
         const struct setting *d = setting_find(kv[2 * i]);
         *culprit = i;
-        if ((res = setting_parse(d, &now->said, &now->arena, 1, &kv[2 * i + 1], false, msg)) == RES_OK)
+        if ((d->flags & SETTING_RUN) == 0)
+            res = check_same(d, old, &kv[2 * i + 1]);
+        else if ((res = setting_parse(d, &now->said, &now->arena, 1, &kv[2 * i + 1], false, msg)) == RES_OK)
             now->given[d->id] = true;
     }
     if (res == RES_OK) {

@@ -284,6 +284,8 @@ Test(conf, a_change_is_all_or_nothing)
     cr_expect_eq(change("lua-time-limit", "3", "busy-reply-threshold", "4", &culprit), RES_EXISTS);
     cr_expect_eq(change("timeout", "3", "databases", "4", &culprit), RES_READ_ONLY);
     cr_expect_eq(culprit, 1);
+    cr_expect_eq(change("timeout", "2", "databases", "16", &culprit), RES_OK);
+    cr_expect_eq(change("timeout", "2", "dir", dir, &culprit), RES_OK);
     cr_expect_eq(change("maxmemory", "x", NULL, NULL, &culprit), RES_INVALID);
     cr_expect_eq(culprit, 0);
     cr_expect_eq(now()->timeout, 2);
