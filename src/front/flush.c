@@ -8,8 +8,9 @@
  *    24  u64  number of a private table that is in the engine although its batch is above the boundary; 0: none
  *    32  ...  counters as of the boundary (counters.h)
  *
- * Before the engine stores a boundary the log is durable up to it (under everysec that takes a sync): so recovery always
- * finds the log that the state names, and what is missing in it is damage. */
+ * Before the engine gets a source the log is durable up to the source's last sequence (under everysec that takes a sync):
+ * so recovery always finds the log that the state names, what is missing in it is damage, and a private table is never
+ * in the engine without the record of its batch in the log. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +106,7 @@ static void drop_source(struct front *f, struct front_source *s, struct front_vi
 
 static enum result flush_source(struct front *f, struct front_source *s)
 {
-    if (f->wal && front_durable(f) < s->boundary && wal_sync_all(f->wal) != RES_OK)
+    if (f->wal && front_durable(f) < atomic_load(&s->last) && wal_sync_all(f->wal) != RES_OK)
         return RES_READ_ONLY; /* the log's failure has been reported */
     struct front_view *room = malloc(sizeof(*room));
     if (!room)

@@ -148,10 +148,54 @@ struct listing {
 static void note_stranger(void *arg, const char *name)
 {
     struct listing *l = arg;
-    if (strcmp(name, "LOCK") == 0)
+    if (strcmp(name, "LOCK") == 0 || strcmp(name, "BOOT.tmp") == 0) /* env_install_file's, interrupted */
         return;
     if (l->strangers++ == 0)
         snprintf(l->first, sizeof(l->first), "%s", name);
+}
+
+struct names {
+    char (*name)[256];
+    size_t count;
+    bool failed;
+};
+
+static void note_name(void *arg, const char *name)
+{
+    struct names *n = arg;
+    void *more = realloc(n->name, (n->count + 1) * sizeof(*n->name));
+    if (!more || strlen(name) >= sizeof(*n->name)) {
+        n->failed = true;
+        free(more ? NULL : n->name);
+        n->name = more;
+        return;
+    }
+    n->name = more;
+    strcpy(n->name[n->count++], name);
+}
+
+/* Removes what an interrupted making left in the directory (not LOCK and BOOT), one level of folders included. */
+static enum result clear(struct front *f, const char *dir, bool top)
+{
+    struct env *env = f->o.env;
+    struct names n = {0};
+    enum result res = env->ops->list(env, dir, note_name, &n);
+    if (res == RES_OK && n.failed)
+        res = RES_NO_MEMORY;
+    for (size_t i = 0; res == RES_OK && i < n.count; i++) {
+        char path[800];
+        if (top && (strcmp(n.name[i], "LOCK") == 0 || strcmp(n.name[i], "BOOT") == 0))
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", dir, n.name[i]);
+        res = env->ops->unlink(env, path);
+        if (res != RES_OK && top) {
+            res = clear(f, path, false);
+            if (res == RES_OK)
+                res = env->ops->rmdir(env, path);
+        }
+    }
+    free(n.name);
+    return res;
 }
 
 /* No IDENTITY: a new directory, one whose making was interrupted, or none of ours. */
@@ -173,6 +217,12 @@ static enum result begin_fresh(struct front *f, const char *boot, struct errmsg 
     }
     new_identity(f);
     f->identity.boot_epoch = 0;
+    if (boot) {
+        enum result res = clear(f, f->dir, true);
+        return res == RES_OK ? RES_OK
+                             : errmsg_set(msg, res, "cannot clear %s, whose making was interrupted: %s", f->dir,
+                                          result_text(res));
+    }
     return write_boot(f, 0, msg);
 }
 
