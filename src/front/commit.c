@@ -28,7 +28,7 @@ const char *front_failure(const struct front *f) { return front_frozen(f) ? f->f
 
 static void wake_gate_waiters(struct front *f)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    os_fence();
     if (atomic_load_explicit(&f->gate_waiters, memory_order_relaxed) == 0)
         return;
     os_mutex_lock(&f->gate_lock);
@@ -96,7 +96,7 @@ void front_want_space(struct front *f) { atomic_store(&f->space_wanted, true); }
 
 void front_tell_space(struct front *f)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    os_fence();
     if (atomic_load(&f->space_wanted) && atomic_exchange(&f->space_wanted, false) && f->o.on_space)
         f->o.on_space(f->o.arg);
 }
@@ -220,7 +220,7 @@ enum result front_reserve(struct front *f, const struct batch *b)
     if (unlikely(res == RES_WOULD_BLOCK)) { /* wish first, then look again: whatever comes later is told */
         atomic_fetch_add_explicit(&f->reserve_waits, 1, memory_order_relaxed);
         front_want_space(f);
-        atomic_thread_fence(memory_order_seq_cst);
+        os_fence();
         res = try_reserve(f, b);
     }
     if (likely(res == RES_OK))

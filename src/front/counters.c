@@ -42,8 +42,10 @@ static struct counter_slot *find(struct counter_table *t, uint32_t id)
     }
 }
 
-static int64_t get(const _Atomic int64_t *v) { return atomic_load_explicit(v, memory_order_relaxed); }
-static void set(_Atomic int64_t *v, int64_t to) { atomic_store_explicit(v, to, memory_order_relaxed); }
+/* The sequence lock without fences: what is stored between two versions is released, and acquired by the reader before
+ * it looks at the version again (H.-J. Boehm, "Can seqlocks get along with programming language memory models?"). */
+static int64_t get(const _Atomic int64_t *v) { return atomic_load_explicit(v, memory_order_acquire); }
+static void set(_Atomic int64_t *v, int64_t to) { atomic_store_explicit(v, to, memory_order_release); }
 
 enum result counters_init(struct counters *c)
 {
@@ -115,7 +117,6 @@ static void begin_change(struct counters *c)
 {
     atomic_store_explicit(&c->version, atomic_load_explicit(&c->version, memory_order_relaxed) + 1,
                           memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
 }
 
 static void end_change(struct counters *c)
@@ -133,8 +134,8 @@ void counters_apply(struct counters *c, const struct batch_counter *changes, siz
     begin_change(c);
     for (size_t i = 0; i < n; i++) {
         struct counter_delta *d = &c->ring[(head + i) % COUNTERS_RING];
-        atomic_store_explicit(&d->sequence, sequence, memory_order_relaxed);
-        atomic_store_explicit(&d->id, changes[i].id, memory_order_relaxed);
+        atomic_store_explicit(&d->sequence, sequence, memory_order_release);
+        atomic_store_explicit(&d->id, changes[i].id, memory_order_release);
         set(&d->keys, changes[i].keys);
         set(&d->expires, changes[i].expires);
         struct counter_slot *s = find(t, changes[i].id);
@@ -145,7 +146,7 @@ void counters_apply(struct counters *c, const struct batch_counter *changes, siz
             atomic_store_explicit(&s->name, (uint64_t)changes[i].id + 1, memory_order_release);
         }
     }
-    atomic_store_explicit(&c->head, head + n, memory_order_relaxed);
+    atomic_store_explicit(&c->head, head + n, memory_order_release);
     end_change(c);
 }
 
@@ -163,10 +164,9 @@ static struct front_counts read_stable(struct counters *c, uint32_t id, uint64_t
         struct counter_table *t = atomic_load_explicit(&c->table, memory_order_acquire);
         const struct counter_slot *s = find(t, id);
         struct front_counts v = {get(&s->keys), get(&s->expires)};
-        if (atomic_load_explicit(&s->name, memory_order_relaxed) != (uint64_t)id + 1)
+        if (atomic_load_explicit(&s->name, memory_order_acquire) != (uint64_t)id + 1)
             v = (struct front_counts){0, 0};
-        *head = atomic_load_explicit(&c->head, memory_order_relaxed);
-        atomic_thread_fence(memory_order_acquire);
+        *head = atomic_load_explicit(&c->head, memory_order_acquire);
         if (!(before & 1) && atomic_load_explicit(&c->version, memory_order_relaxed) == before)
             return v;
         os_pause();
@@ -183,16 +183,15 @@ struct front_counts counters_at(struct counters *c, uint32_t id, uint64_t snapsh
         uint64_t at = head, oldest = head > COUNTERS_RING ? head - COUNTERS_RING : 0;
         for (; at > oldest; at--) {
             const struct counter_delta *d = &c->ring[(at - 1) % COUNTERS_RING];
-            if (atomic_load_explicit(&d->sequence, memory_order_relaxed) <= snapshot)
+            if (atomic_load_explicit(&d->sequence, memory_order_acquire) <= snapshot)
                 break;
-            if (atomic_load_explicit(&d->id, memory_order_relaxed) != id)
+            if (atomic_load_explicit(&d->id, memory_order_acquire) != id)
                 continue;
             v.keys -= get(&d->keys);
             v.expires -= get(&d->expires);
         }
         /* Overwritten while it was read: once more. That the snapshot itself has fallen behind the ring takes a reader
          * that slept for 64,000 commits; it gets the oldest value there is. */
-        atomic_thread_fence(memory_order_acquire);
         uint64_t now = atomic_load_explicit(&c->head, memory_order_relaxed);
         if (now + COUNTERS_BATCH_MAX - at <= COUNTERS_RING || attempt == 8)
             return v;

@@ -31,7 +31,7 @@ static void fail_file(struct wal *w, const struct wal_file *f, enum result why, 
  * or the wisher sees the space. */
 void wal_space(struct wal *w)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    os_fence();
     if (atomic_load(&w->space_wanted) && atomic_exchange(&w->space_wanted, false) && w->o.on_space)
         w->o.on_space(w->o.arg);
 }
@@ -211,7 +211,7 @@ void wal_write_pending(struct wal *w)
 
 void wal_kick(struct wal *w)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* head is published before we look whether anybody is at it */
+    os_fence(); /* head is published before we look whether anybody is at it */
     if (atomic_load(&w->mode) != FRONT_FSYNC_ALWAYS) {
         wal_write_pending(w);
         return;
@@ -237,7 +237,7 @@ void wal_log_thread(void *arg)
     for (;;) {
         while (!w->stop_log && !log_has_work(w)) {
             atomic_store(&w->log_sleeps, true);
-            atomic_thread_fence(memory_order_seq_cst);
+            os_fence();
             if (!log_has_work(w))
                 os_cond_wait(&w->log_wake, &w->wake_lock);
             atomic_store(&w->log_sleeps, false);

@@ -215,8 +215,8 @@ static enum result memory_pwritev(struct env_file *file, const struct iovec *iov
         if (r == RES_OK && (flags & ENV_DSYNC) && !full)
             r = write_durable(e, id, e->fs.number, hit && !fault.done);
     }
+    fs_blob_unref(blob); /* its count is the lock's too */
     pthread_mutex_unlock(&e->lock);
-    fs_blob_unref(blob);
     return r != RES_OK ? r : hit ? fault.code : full ? RES_NO_SPACE : RES_OK;
 }
 

@@ -51,6 +51,25 @@ struct os_thread {
 enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(void *arg), void *arg) MUST_CHECK;
 void os_thread_join(struct os_thread *t);
 void os_pause(void); /* a spin-wait hint */
+
+/* A full barrier: what was stored before it is seen by whoever loads after its own. ThreadSanitizer knows no fences but
+ * understands a read-modify-write. */
+#if defined(__SANITIZE_THREAD__)
+#define OS_FENCE_BY_WRITE 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define OS_FENCE_BY_WRITE 1
+#endif
+#endif
+static inline void os_fence(void)
+{
+#ifdef OS_FENCE_BY_WRITE
+    static uint64_t anything;
+    __atomic_fetch_add(&anything, 1, __ATOMIC_SEQ_CST);
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
 void os_sleep_ns(uint64_t ns);
 
 /* Points at which a test's scheduler may hand over to another thread. In production one predicted branch. */

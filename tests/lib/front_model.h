@@ -19,7 +19,7 @@
 
 #define MODEL_KEYS 90
 #define MODEL_BATCH 12 /* records in a commit, at most */
-#define MODEL_KEY_BYTES 24
+#define MODEL_KEY_BYTES 32
 
 struct model_commit {
     uint64_t sequence;

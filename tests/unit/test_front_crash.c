@@ -220,13 +220,30 @@ static void crash_states(uint64_t seed, int commits, uint64_t moments)
     free(r.acks);
 }
 
-static void always_loses_nothing_acknowledged(void) { crash_states(3, 500, tap_long() ? 0 : 120); }
-static void everysec_keeps_a_prefix(void) { crash_states(1, 500, tap_long() ? 0 : 120); }
-static void no_fsync_keeps_a_prefix(void) { crash_states(2, 500, tap_long() ? 0 : 120); }
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED_THREADS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED_THREADS 1
+#endif
+#endif
+#ifdef SANITIZED_THREADS /* here only the races are looked for */
+#define MOMENTS 6
+#define LIVES 12
+#else
+#define MOMENTS 80
+#define LIVES 20
+#endif
+
+static uint64_t moments(void) { return tap_long() ? 0 : MOMENTS; }
+
+static void always_loses_nothing_acknowledged(void) { crash_states(3, 500, moments()); }
+static void everysec_keeps_a_prefix(void) { crash_states(1, 500, moments()); }
+static void no_fsync_keeps_a_prefix(void) { crash_states(2, 500, moments()); }
 
 static void many_short_lives(void)
 {
-    for (uint64_t seed = 10; seed < (tap_long() ? 200 : 22); seed++)
+    for (uint64_t seed = 10; seed < (tap_long() ? 200 : LIVES); seed++)
         crash_states(seed, 40, 25);
 }
 
