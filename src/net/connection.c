@@ -92,7 +92,7 @@ static void set_socket_options(struct connection *c)
     }
 }
 
-struct connection *connection_new(struct reactor *r, int fd, bool is_unix)
+struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint64_t id)
 {
     struct net *n = r->net;
     struct connection *c = calloc(1, sizeof *c);
@@ -103,7 +103,7 @@ struct connection *connection_new(struct reactor *r, int fd, bool is_unix)
     c->is_unix = is_unix;
     atomic_init(&c->refs, 1);
     c->session.ops = &connection_session_ops;
-    c->session.id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed);
+    c->session.id = id;
     c->session.resp = 2;
     c->session.authenticated = !r->tuning.password_set;
     c->session.created_ms = c->session.active_ms = r->now_ms;

@@ -67,7 +67,7 @@ struct connection {
 TAILQ_HEAD(connection_list, connection);
 
 /* Takes over the socket. NULL: no memory, the socket is closed. */
-struct connection *connection_new(struct reactor *r, int fd, bool is_unix);
+struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint64_t id);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* Closes the socket now; what was not said is lost. */

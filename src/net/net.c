@@ -13,18 +13,20 @@ struct newcomer {
     struct mail mail;
     int fd;
     bool is_unix;
+    uint64_t id;
 };
 
 static void welcome(struct reactor *r, struct mail *m)
 {
     struct newcomer *who = (struct newcomer *)m;
-    connection_new(r, who->fd, who->is_unix);
+    connection_new(r, who->fd, who->is_unix, who->id);
     free(who);
 }
 
 void net_accepted(struct net *n, int fd, bool is_unix)
 {
     struct reactor *to = &n->reactors[0];
+    uint64_t id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < n->reactor_count; i++) {
         uint64_t count = atomic_load_explicit(&n->reactors[i].connections, memory_order_relaxed);
@@ -35,17 +37,17 @@ void net_accepted(struct net *n, int fd, bool is_unix)
     atomic_fetch_add(&n->clients, 1);
     atomic_fetch_add_explicit(&n->accepted, 1, memory_order_relaxed);
     if (to->index == 0) {
-        connection_new(to, fd, is_unix);
+        connection_new(to, fd, is_unix, id);
         return;
     }
     struct newcomer *who = malloc(sizeof *who);
     if (who == NULL) {
-        connection_new(&n->reactors[0], fd, is_unix);
+        connection_new(&n->reactors[0], fd, is_unix, id);
         atomic_fetch_add(&n->reactors[0].connections, 1);
         atomic_fetch_sub(&to->connections, 1);
         return;
     }
-    *who = (struct newcomer){.mail.deliver = welcome, .fd = fd, .is_unix = is_unix};
+    *who = (struct newcomer){.mail.deliver = welcome, .fd = fd, .is_unix = is_unix, .id = id};
     reactor_post(to, &who->mail);
 }
 
