@@ -165,17 +165,20 @@ static bool sum_holds(const uint8_t *stored, const void *data, size_t len, uint6
 #endif
 }
 
-/* Sectors reach the disk whole or not at all. Can a crash during the append at `at` have left these bytes? Only if from
- * some border of a sector on, within what was appended, there is nothing but zeros. */
+/* Sectors reach the disk whole or not at all, in any order. Can a crash during the append at `at` have left these
+ * bytes? Only if what lies in some sector, of the part of the file that was appended, is nothing but zeros. */
 static bool unwritten_behind(struct slice bytes, size_t at)
 {
-    size_t border = (at + SECTOR) / SECTOR * SECTOR, end = bytes.len;
-    while (end > at && bytes.data[end - 1] == 0)
-        end--;
-    if (end == at)
-        return true; /* the size was written, no byte was */
-    size_t zeros_from = (end + SECTOR - 1) / SECTOR * SECTOR;
-    return zeros_from >= border && zeros_from < bytes.len;
+    while (at < bytes.len) {
+        size_t border = (at + SECTOR) / SECTOR * SECTOR, end = border < bytes.len ? border : bytes.len;
+        size_t i = at;
+        while (i < end && bytes.data[i] == 0)
+            i++;
+        if (i == end)
+            return true;
+        at = border;
+    }
+    return false;
 }
 
 enum result manifest_parse(struct slice bytes, const char *path, uint64_t number, struct manifest_state *s,
