@@ -56,7 +56,7 @@ static void conf_setting(const struct setting *d)
     snprintf(facts, sizeof facts, "(%s; %s%s)", (const char *)allowed.data, when(d),
              (d->flags & SETTING_AUTO) != 0 ? "; 0: the server chooses" : "");
     wrap("# ", facts, 100);
-    printf("# %s %s\n\n", d->name, (const char *)value.data);
+    printf("#%s %s\n\n", d->name, (const char *)value.data);
     buf_fini(&value);
     buf_fini(&allowed);
 }
@@ -73,7 +73,7 @@ static void print_conf(void)
         "# Every setting is also a flag of the program, --name value, and flags win over files. CONFIG GET shows what\n"
         "# holds, CONFIG SET changes it, CONFIG REWRITE writes it back into the file.\n"
         "#\n"
-        "# Each setting stands here with its default, as a comment.\n\n");
+        "# Each setting stands here with its default behind a #: take that away to change it.\n\n");
     for (int id = 0; id < SETTING_COUNT; id++) {
         const struct setting *d = setting_by_id((enum setting_id)id);
         section = setting_section((enum setting_id)id) ? setting_section((enum setting_id)id) : section;
@@ -91,7 +91,7 @@ static void print_conf(void)
         if ((d->flags & SETTING_NO_EFFECT) == 0)
             continue;
         struct buf value = text_of(write_default, d);
-        printf("# %s %s\n", d->name, (const char *)value.data);
+        printf("#%s %s\n", d->name, (const char *)value.data);
         buf_fini(&value);
     }
 }

@@ -189,7 +189,7 @@ static enum result parse_quantiles(struct quantiles *out, int argc, const struct
             return errmsg_set(msg, RES_INVALID, "Invalid latency-tracking-info-percentiles parameters");
         if (!(value >= 0 && value <= 100))
             return errmsg_set(msg, RES_INVALID,
-                              "latency-tracking-info-percentiles parameters must be between 0.0 and 100.0");
+                              "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]");
         q.value[q.count++] = value;
     }
     *out = q;

@@ -167,7 +167,7 @@ Test(conf_values, lists_of_words)
     check_refused("client-output-buffer-limit", "normal 1 2 -3", "Error in hard, soft");
     check_set("latency-tracking-info-percentiles", "0.0 50.0 100.0", "0 50 100");
     check_set("latency-tracking-info-percentiles", "", "");
-    check_refused("latency-tracking-info-percentiles", "50 100.1", "between 0.0 and 100.0");
+    check_refused("latency-tracking-info-percentiles", "50 100.1", "between [0.0,100.0]");
     check_refused("latency-tracking-info-percentiles", "50 a", "Invalid");
     check_refused("oom-score-adj-values", "1 2", "wrong number");
     check_set("shutdown-on-sigterm", "nosave now", "nosave now");
