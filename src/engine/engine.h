@@ -90,8 +90,9 @@ struct engine_stats {
     uint64_t bytes_on_disk, cache_bytes, cache_capacity, index_bytes, filter_bytes, open_tables;
     uint64_t cache_hits, cache_misses, filter_checked, filter_useful, block_reads, block_read_bytes;
     uint64_t flushes, flush_bytes, compactions, compaction_read_bytes, compaction_write_bytes;
-    uint64_t compaction_pending_bytes, compactions_running, dead_ranges, dropped_dead_records;
-    uint64_t views; /* alive */
+    uint64_t compaction_pending_bytes, compactions_running, dead_ranges,
+        dropped_dead_records; /* those that were met: most are skipped unread */
+    uint64_t views;           /* alive */
 };
 
 struct engine;

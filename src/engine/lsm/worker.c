@@ -35,8 +35,9 @@ static enum result run_claimed(struct lsm *lsm, struct job *j) REQUIRES(lsm->loc
     os_mutex_lock(&lsm->lock);
     job_unclaim(lsm, j);
     bool changed = replaced(lsm, j) || j->kind == JOB_MOVE;
-    if (dead_any(lsm->current))
-        lsm->dead_due = true;
+    lsm->dead_due = dead_any(lsm->current);
+    if (!lsm->dead_due)
+        lsm->counted.dead_ranges = 0;
     if (r == RES_NO_SPACE || r == RES_NO_MEMORY || r == RES_TOO_MANY)
         lsm->retry_at = now(lsm) + RETRY_NS;
     os_cond_broadcast(&lsm->done);

@@ -1,0 +1,635 @@
+/* The LSM engine as a whole: what the contract (test_engine_contract.c) does not ask because it is about files.
+ *
+ * 1. After a crash at any moment the engine opens at a boundary that was acknowledged or the one after it, with exactly
+ *    that boundary's data, and every checksum holds.
+ * 2. Whatever call fails, what was acknowledged stays; after a full disk the same absorb succeeds later.
+ * 3. Compaction leaves no superseded record and no tombstone at the bottom, and removes files nobody needs.
+ * 4. Dead ranges: space comes back without any write, and the ranges' own records go, too; live keys stay.
+ * 5. Damage in a table costs only what lies in the damaged block. */
+#include "base/epoch.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "os/env_memory.h"
+#include "tests/lib/tap.h"
+
+#include <unistd.h>
+
+#define KEYS 120
+#define STEPS 24
+
+static uint64_t rng_state;
+static uint64_t below(uint64_t n) { return hash_mix(rng_state += 0x9e3779b97f4a7c15u) % n; }
+
+static char names[KEYS][16];
+static struct slice key_of(size_t i) { return slice_of(names[i], strlen(names[i])); }
+
+static void make_names(void)
+{
+    for (size_t i = 0; i < KEYS; i++)
+        snprintf(names[i], sizeof names[i], "%c%04zu", i < KEYS / 3 ? 'E' : i < KEYS / 2 ? 'M' : 'X', i);
+}
+
+/* versions[s][i]: what key i is at boundary s; 0 absent. */
+static uint32_t versions[STEPS + 2][KEYS];
+
+static struct slice value_of(uint32_t v, uint8_t *room)
+{
+    size_t len = 4 + hash_mix(v) % 60;
+    memset(room, (int)(v * 7), len);
+    memcpy(room, &v, 4);
+    return slice_of(room, len);
+}
+
+static struct engine_options options_for(struct env *env)
+{
+    return (struct engine_options){
+        .env = env,
+        .dir = "/db",
+        .cache_bytes = 1 << 20,
+        .block_bytes = 256,
+        .table_bytes = 2048,
+        .base_level_bytes = 4096,
+        .create = true,
+    };
+}
+
+static enum result open_at(struct env *env, struct engine **e, uint64_t *sequence, struct errmsg *msg)
+{
+    struct engine_options o = options_for(env);
+    struct slice state;
+    enum result r = engine_lsm.open(&o, e, sequence, &state, msg);
+    free((void *)(uintptr_t)state.data);
+    return r;
+}
+
+/* Absorbs what boundary `s` changes, chosen by rng_state = s, so that it can be done again. */
+static enum result absorb_step(struct engine *e, unsigned s)
+{
+    static struct iter_record records[KEYS];
+    static uint8_t rooms[KEYS][64];
+    size_t n = 0;
+    rng_state = s;
+    memcpy(versions[s], versions[s - 1], sizeof versions[s]);
+    unsigned percent = 10 + (unsigned)below(60);
+    for (size_t i = 0; i < KEYS; i++) {
+        if (below(100) >= percent)
+            continue;
+        bool put = below(3) > 0;
+        versions[s][i] = put ? s * 1000 + (unsigned)i : 0;
+        records[n++] = (struct iter_record){key_of(i), put ? value_of(versions[s][i], rooms[i]) : slice_of(NULL, 0),
+                                            put ? RECORD_PUT : RECORD_DELETE};
+    }
+    struct iter *run;
+    tap_require(iter_over_array(records, n, slice_of(NULL, 0), slice_of(NULL, 0), &run) == RES_OK);
+    struct engine_boundary b = {s, slice_of(&s, sizeof s)};
+    enum result r = engine_lsm.absorb(e, run, &b);
+    iter_close(run);
+    return r;
+}
+
+static bool holds(struct engine *e, uint64_t s)
+{
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    struct iter *it;
+    uint8_t room[64];
+    bool good = engine_lsm.iter_open(v, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it) == RES_OK;
+    enum result r = iter_seek(it, slice_of(NULL, 0));
+    for (size_t i = 0; i < KEYS && good; i++) {
+        if (!versions[s][i])
+            continue;
+        good = r == RES_OK && slice_eq(it->key, key_of(i)) && slice_eq(it->value, value_of(versions[s][i], room));
+        if (good)
+            r = iter_next(it);
+    }
+    good = good && r == RES_NOT_FOUND;
+    iter_close(it);
+    for (size_t i = 0; i < KEYS && good; i++) {
+        struct engine_key key = {key_of(i), engine_hash(key_of(i))};
+        struct slice value;
+        epoch_enter();
+        r = engine_lsm.get(v, &key, 0, &value, NULL);
+        good = versions[s][i] ? r == RES_OK && slice_eq(value, value_of(versions[s][i], room)) : r == RES_NOT_FOUND;
+        epoch_leave();
+    }
+    engine_lsm.view_release(v);
+    return good;
+}
+
+static struct env *new_env(int flags)
+{
+    struct env *env = env_memory_new(5, flags);
+    tap_require(env->ops->mkdir(env, "/db") == RES_OK);
+    tap_require(env->ops->sync_dir(env, "/") == RES_OK);
+    return env;
+}
+
+static void close_all(struct env *env, struct engine *e)
+{
+    if (e)
+        engine_lsm.close(e);
+    epoch_drain();
+    tap_eq_u64(env_memory_open_files(env), 0);
+    env_memory_free(env);
+}
+
+/* ---- 1 ---- */
+
+static void image_is_good(struct env *image, unsigned acknowledged, uint64_t k, uint64_t seed)
+{
+    struct engine *e;
+    uint64_t sequence;
+    struct errmsg msg = {""};
+    char what[200];
+    if (open_at(image, &e, &sequence, &msg) != RES_OK) {
+        env_memory_describe(image, k, what, sizeof what);
+        tap_diag("crash %" PRIu64 " seed %" PRIu64 " (%s): %s", k, seed, what, msg.text);
+        tap_check(!"opens");
+        return;
+    }
+    bool good = (sequence == acknowledged || sequence == acknowledged + 1) && holds(e, sequence);
+    if (engine_lsm.check(e, &msg) != RES_OK)
+        good = false;
+    if (!good)
+        tap_diag("crash %" PRIu64 " seed %" PRIu64 ": at %" PRIu64 ", acknowledged %u: %s", k, seed, sequence,
+                 acknowledged, msg.text);
+    tap_check(good);
+    tap_check(engine_lsm.table_sweep(e) == RES_OK);
+    tap_check(holds(e, sequence));
+    engine_lsm.close(e);
+}
+
+static void every_crash_leaves_an_acknowledged_boundary(void)
+{
+    struct env *env = new_env(ENV_MEMORY_HISTORY);
+    struct engine *e;
+    uint64_t sequence, acknowledged[STEPS + 1];
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    acknowledged[0] = env_memory_changes(env);
+    for (unsigned s = 1; s <= STEPS; s++) {
+        tap_check(absorb_step(e, s) == RES_OK);
+        if (s % 8 == 0)
+            tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+        acknowledged[s] = env_memory_changes(env);
+    }
+    uint64_t stride = tap_long() ? 1 : 7;
+    unsigned s = 0;
+    for (uint64_t k = acknowledged[0]; k <= acknowledged[STEPS]; k += stride) {
+        while (s < STEPS && acknowledged[s + 1] <= k)
+            s++;
+        for (uint64_t seed = 0; seed < (tap_long() ? 6 : 3); seed++) {
+            struct env *image = env_memory_crash(env, k, seed);
+            image_is_good(image, s, k, seed);
+            epoch_drain();
+            env_memory_free(image);
+        }
+    }
+    close_all(env, e);
+}
+
+/* ---- 2 ---- */
+
+static bool one_fault(uint32_t ops, uint64_t nth, enum result code)
+{
+    struct env *env = new_env(ENV_MEMORY_CRASH);
+    struct engine *e;
+    uint64_t sequence;
+    unsigned done = 0;
+    enum result r = RES_OK;
+
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    struct env_fault fault = {.ops = ops, .nth = nth, .code = code, .partial = 5};
+    env_faults_add(env_memory_faults(env), &fault);
+    for (unsigned s = 1; s <= 12 && r == RES_OK; s++) {
+        r = absorb_step(e, s);
+        done = r == RES_OK ? s : done;
+    }
+    bool hit = env_faults_hits(env_memory_faults(env)) > 0;
+    env_faults_clear(env_memory_faults(env));
+    tap_check(holds(e, done)); /* reads go on */
+    if (r == RES_NO_SPACE) {
+        done++;
+        if (!tap_check(absorb_step(e, done) == RES_OK))
+            tap_diag("a full disk at call %" PRIu64 " was final", nth);
+        tap_check(holds(e, done));
+    }
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        struct env *image = env_memory_crash(env, env_memory_changes(env), seed);
+        image_is_good(image, done, nth, seed);
+        epoch_drain();
+        env_memory_free(image);
+    }
+    close_all(env, e);
+    return hit;
+}
+
+static void no_failing_call_loses_anything(void)
+{
+    static const enum result codes[] = {RES_IO, RES_NO_SPACE};
+    unsigned most = tap_long() ? 100000 : 150;
+    log_set_level(LOG_NOTHING);
+    for (int c = 0; c < 2; c++)
+        for (uint64_t nth = 1; nth < most && one_fault(ENV_OPS_WRITE, nth, codes[c]); nth += tap_long() ? 1 : 3)
+            ;
+    log_set_level(LOG_WARNING);
+}
+
+static int failures;
+static void note_failure(void *arg, enum result why, const char *sentence)
+{
+    (void)arg, (void)why;
+    tap_check(strstr(sentence, "/db") != NULL);
+    __atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED);
+}
+
+static void a_failed_background_write_makes_it_read_only_once(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine_options o = options_for(env);
+    struct engine *e;
+    struct slice state;
+    uint64_t sequence;
+    struct errmsg msg;
+    o.on_failure = note_failure;
+    failures = 0;
+    log_set_level(LOG_NOTHING);
+    tap_require(engine_lsm.open(&o, &e, &sequence, &state, &msg) == RES_OK);
+    tap_check(absorb_step(e, 1) == RES_OK);
+    struct env_fault fault = {.ops = ENV_OP_BIT(ENV_OP_SYNC), .times = UINT64_MAX, .code = RES_IO};
+    env_faults_add(env_memory_faults(env), &fault);
+    tap_check(absorb_step(e, 2) == RES_IO);
+    env_faults_clear(env_memory_faults(env));
+    tap_check(absorb_step(e, 2) != RES_OK);
+    tap_eq_u64((uint64_t)failures, 1);
+    tap_check(holds(e, 1));
+    log_set_level(LOG_WARNING);
+    close_all(env, e);
+}
+
+/* ---- 3 ---- */
+
+struct listing {
+    size_t count;
+};
+static void count_one(void *arg, const char *name)
+{
+    (void)name;
+    ((struct listing *)arg)->count++;
+}
+
+/* Files go in the background. */
+static bool files_become(struct env *env, uint64_t want)
+{
+    struct listing l = {0};
+    for (int i = 0; i < 1000; i++) {
+        l.count = 0;
+        tap_check(env->ops->list(env, "/db/sst", count_one, &l) == RES_OK);
+        if (l.count == want)
+            return true;
+        usleep(10000);
+    }
+    tap_diag("%zu files, not %" PRIu64, l.count, want);
+    return false;
+}
+
+static void the_bottom_holds_only_what_is_alive(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence, alive = 0, files = 0, records = 0;
+    struct engine_stats stats;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    for (unsigned s = 1; s <= STEPS; s++)
+        tap_check(absorb_step(e, s) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    engine_lsm.stats(e, &stats);
+    for (size_t i = 0; i < KEYS; i++)
+        alive += versions[STEPS][i] != 0;
+    for (int level = 0; level < stats.levels; level++) {
+        files += stats.level[level].files;
+        records += stats.level[level].records;
+        tap_eq_u64(stats.level[level].tombstones, 0);
+        tap_check(level == stats.levels - 1 || stats.level[level].files == 0);
+    }
+    tap_eq_u64(records, alive);
+    tap_check(files_become(env, files));
+    tap_check(holds(e, STEPS));
+    /* Everything deleted: nothing is left, not even files. */
+    static struct iter_record records_gone[KEYS];
+    for (size_t i = 0; i < KEYS; i++)
+        records_gone[i] = (struct iter_record){key_of(i), slice_of(NULL, 0), RECORD_DELETE};
+    struct iter *run;
+    tap_require(iter_over_array(records_gone, KEYS, slice_of(NULL, 0), slice_of(NULL, 0), &run) == RES_OK);
+    struct engine_boundary b = {STEPS + 1, slice_of(NULL, 0)};
+    tap_check(engine_lsm.absorb(e, run, &b) == RES_OK);
+    iter_close(run);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    engine_lsm.stats(e, &stats);
+    tap_eq_u64(stats.bytes_on_disk, 0);
+    tap_check(files_become(env, 0));
+    close_all(env, e);
+}
+
+static void files_stay_while_a_view_needs_them(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct engine_stats stats;
+    struct listing before = {0};
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    for (unsigned s = 1; s <= 3; s++)
+        tap_check(absorb_step(e, s) == RES_OK);
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(env->ops->list(env, "/db/sst", count_one, &before) == RES_OK);
+    engine_lsm.view_release(v);
+    engine_lsm.stats(e, &stats);
+    uint64_t files = 0;
+    for (int level = 0; level < stats.levels; level++)
+        files += stats.level[level].files;
+    tap_check(files < before.count);
+    tap_check(files_become(env, files));
+    close_all(env, e);
+}
+
+static void a_checkpoint_opens_and_goes_its_own_way(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e, *copy;
+    uint64_t sequence;
+    struct slice state;
+    struct errmsg msg = {""};
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    for (unsigned s = 1; s <= 6; s++)
+        tap_check(absorb_step(e, s) == RES_OK);
+    tap_check(engine_lsm.checkpoint(e, "/copy") == RES_OK);
+    for (unsigned s = 7; s <= 12; s++)
+        tap_check(absorb_step(e, s) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    struct engine_options o = options_for(env);
+    o.dir = "/copy";
+    o.create = false;
+    tap_require(engine_lsm.open(&o, &copy, &sequence, &state, &msg) == RES_OK);
+    free((void *)(uintptr_t)state.data);
+    tap_eq_u64(sequence, 6);
+    tap_check(holds(copy, 6));
+    tap_check(holds(e, 12));
+    tap_check(engine_lsm.compact(copy, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.check(copy, &msg) == RES_OK);
+    tap_check(engine_lsm.check(e, &msg) == RES_OK);
+    engine_lsm.close(copy);
+    close_all(env, e);
+}
+
+/* ---- 4 ---- */
+
+#define OBJECTS 40
+#define ELEMENTS 30
+
+static char element_names[OBJECTS][ELEMENTS][24];
+
+static void absorb_objects(struct engine *e, unsigned from, unsigned to, uint64_t sequence)
+{
+    static struct iter_record records[OBJECTS * ELEMENTS];
+    size_t n = 0;
+    for (unsigned o = from; o < to; o++)
+        for (unsigned i = 0; i < ELEMENTS; i++) {
+            char *p = element_names[o][i];
+            snprintf(p, 24, "E%04u:%04u", o, i);
+            records[n++] =
+                (struct iter_record){slice_str(p), SLICE_LIT("forty bytes, more or less, of an element"), RECORD_PUT};
+        }
+    struct iter *run;
+    tap_require(iter_over_array(records, n, slice_of(NULL, 0), slice_of(NULL, 0), &run) == RES_OK);
+    struct engine_boundary b = {sequence, slice_of(NULL, 0)};
+    tap_check(engine_lsm.absorb(e, run, &b) == RES_OK);
+    iter_close(run);
+}
+
+struct range {
+    const char *start, *end;
+};
+
+static void absorb_dead(struct engine *e, const struct range *ranges, size_t n, uint64_t sequence)
+{
+    struct iter_record records[16];
+    char keys[16][32];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(keys[i], sizeof keys[i], "G%s", ranges[i].start);
+        records[i] = (struct iter_record){slice_str(keys[i]), slice_str(ranges[i].end), RECORD_PUT};
+    }
+    struct iter *run;
+    tap_require(iter_over_array(records, n, slice_of(NULL, 0), slice_of(NULL, 0), &run) == RES_OK);
+    struct engine_boundary b = {sequence, slice_of(NULL, 0)};
+    tap_check(engine_lsm.absorb(e, run, &b) == RES_OK);
+    iter_close(run);
+}
+
+static uint64_t count_all(struct engine *e)
+{
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    struct iter *it;
+    uint64_t n = 0;
+    tap_require(engine_lsm.iter_open(v, slice_of(NULL, 0), slice_of(NULL, 0), ITER_TOMBSTONES, &it) == RES_OK);
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it))
+        n++;
+    iter_close(it);
+    engine_lsm.view_release(v);
+    return n;
+}
+
+/* Lets time pass until so many records are left, or 10 s have gone. */
+static bool shrinks_to(struct env *env, struct engine *e, uint64_t want)
+{
+    for (int i = 0; i < 1000; i++) {
+        if (count_all(e) == want)
+            return true;
+        env_memory_advance(env, 2000000000);
+        usleep(10000);
+    }
+    tap_diag("%" PRIu64 " records are left, not %" PRIu64, count_all(e), want);
+    return false;
+}
+
+static void dead_ranges_are_reclaimed_without_writes(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct engine_stats stats;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    absorb_objects(e, 0, OBJECTS / 2, 1);
+    absorb_objects(e, OBJECTS / 2, OBJECTS, 2);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    absorb_objects(e, 3, 9, 3); /* and some of it again, above */
+    tap_eq_u64(count_all(e), OBJECTS * ELEMENTS);
+
+    /* One object, a part of another, most of the rest as a whole with one nested, one where nothing is. */
+    static const struct range dead[] = {
+        {"E0001", "E0002"}, {"E0002:0005", "E0002:0010"}, {"E0004", "E0030"}, {"E0005:", "E0005;"}, {"E0099", "E0100"},
+    };
+    absorb_dead(e, dead, 5, 4);
+    uint64_t left = (OBJECTS - 1 - 26) * ELEMENTS - 5;
+    tap_check(shrinks_to(env, e, left));
+    engine_lsm.stats(e, &stats);
+    tap_eq_u64(stats.dead_ranges, 0);
+    tap_check(stats.dropped_dead_records > 0);
+
+    /* What is alive is there, and nothing else. */
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    for (unsigned o = 0; o < OBJECTS; o++)
+        for (unsigned i = 0; i < ELEMENTS; i++) {
+            bool gone = o == 1 || (o == 2 && i >= 5 && i < 10) || (o >= 4 && o < 30);
+            struct slice k = slice_str(element_names[o][i]), value;
+            struct engine_key key = {k, engine_hash(k)};
+            epoch_enter();
+            enum result r = engine_lsm.get(v, &key, 0, &value, NULL);
+            epoch_leave();
+            if (!tap_check(r == (gone ? RES_NOT_FOUND : RES_OK)))
+                tap_diag("object %u, element %u: %s", o, i, result_text(r));
+        }
+    engine_lsm.view_release(v);
+    struct errmsg msg = {""};
+    tap_check(engine_lsm.check(e, &msg) == RES_OK);
+
+    /* And all the rest, after a restart in between, down to no file at all. */
+    static const struct range all[] = {{"E", "F"}};
+    absorb_dead(e, all, 1, 5);
+    engine_lsm.close(e);
+    tap_require(open_at(env, &e, &sequence, &msg) == RES_OK);
+    tap_check(shrinks_to(env, e, 0));
+    engine_lsm.stats(e, &stats);
+    tap_eq_u64(stats.bytes_on_disk, 0);
+    close_all(env, e);
+}
+
+static void dead_tables_are_dropped_unread(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct engine_stats before, after;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    absorb_objects(e, 0, OBJECTS, 1);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    engine_lsm.stats(e, &before);
+    static const struct range all[] = {{"E", "F"}};
+    absorb_dead(e, all, 1, 2);
+    tap_check(shrinks_to(env, e, 0));
+    engine_lsm.stats(e, &after);
+    tap_check(after.compaction_read_bytes - before.compaction_read_bytes < 1000); /* the record of the range itself */
+    close_all(env, e);
+}
+
+static void a_view_still_sees_what_died_later(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence, n = 0;
+    struct iter *it;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    absorb_objects(e, 0, OBJECTS, 1);
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    static const struct range all[] = {{"E", "F"}};
+    absorb_dead(e, all, 1, 2);
+    tap_check(shrinks_to(env, e, 0));
+    tap_require(engine_lsm.iter_open(v, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it) == RES_OK);
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it))
+        n++;
+    tap_eq_u64(n, OBJECTS * ELEMENTS);
+    iter_close(it);
+    engine_lsm.view_release(v);
+    close_all(env, e);
+}
+
+/* ---- 5 ---- */
+
+static char table_name[64];
+static void keep_name(void *arg, const char *name)
+{
+    (void)arg;
+    snprintf(table_name, sizeof table_name, "/db/sst/%.40s", name);
+}
+
+static void damage_costs_only_its_block(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct errmsg msg = {""};
+    unsigned damaged = 0;
+    log_set_level(LOG_NOTHING);
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    absorb_objects(e, 0, 1, 1); /* one table, several blocks */
+    engine_lsm.close(e);
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    tap_check(env->ops->list(env, "/db/sst", keep_name, NULL) == RES_OK);
+    tap_check(env_memory_flip(env, table_name, 300, 2) == RES_OK); /* in the second block */
+    struct engine_view *v = engine_lsm.view_acquire(e);
+    for (unsigned i = 0; i < ELEMENTS; i++) {
+        struct slice k = slice_str(element_names[0][i]), value;
+        struct engine_key key = {k, engine_hash(k)};
+        epoch_enter();
+        enum result r = engine_lsm.get(v, &key, 0, &value, NULL);
+        epoch_leave();
+        tap_check(r == RES_OK || r == RES_CORRUPT);
+        damaged += r == RES_CORRUPT;
+    }
+    engine_lsm.view_release(v);
+    tap_check(damaged > 0 && damaged < ELEMENTS / 2);
+    tap_check(engine_lsm.check(e, &msg) == RES_CORRUPT);
+    tap_check(strstr(msg.text, table_name) && strstr(msg.text, "offset"));
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK); /* and is set aside there */
+    absorb_objects(e, 1, 2, 2);                                                       /* and writing goes on */
+    log_set_level(LOG_WARNING);
+    close_all(env, e);
+}
+
+static void a_missing_table_refuses_to_open(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct errmsg msg = {""};
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    absorb_objects(e, 0, 1, 1);
+    engine_lsm.close(e);
+    tap_check(env->ops->list(env, "/db/sst", keep_name, NULL) == RES_OK);
+    tap_check(env->ops->unlink(env, table_name) == RES_OK);
+    tap_check(open_at(env, &e, &sequence, &msg) == RES_CORRUPT);
+    tap_check(strstr(msg.text, table_name) != NULL);
+    close_all(env, NULL);
+}
+
+static void an_empty_directory_is_made_only_on_demand(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine_options o = options_for(env);
+    struct engine *e;
+    uint64_t sequence;
+    struct slice state;
+    struct errmsg msg = {""};
+    o.create = false;
+    tap_check(engine_lsm.open(&o, &e, &sequence, &state, &msg) == RES_NOT_FOUND);
+    tap_check(e == NULL && msg.text[0]);
+    close_all(env, NULL);
+}
+
+int main(void)
+{
+    make_names();
+    tap_test(every_crash_leaves_an_acknowledged_boundary);
+    tap_test(no_failing_call_loses_anything);
+    tap_test(a_failed_background_write_makes_it_read_only_once);
+    tap_test(the_bottom_holds_only_what_is_alive);
+    tap_test(files_stay_while_a_view_needs_them);
+    tap_test(a_checkpoint_opens_and_goes_its_own_way);
+    tap_test(dead_ranges_are_reclaimed_without_writes);
+    tap_test(dead_tables_are_dropped_unread);
+    tap_test(a_view_still_sees_what_died_later);
+    tap_test(damage_costs_only_its_block);
+    tap_test(a_missing_table_refuses_to_open);
+    tap_test(an_empty_directory_is_made_only_on_demand);
+    return tap_done();
+}
