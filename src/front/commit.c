@@ -145,7 +145,7 @@ static enum result switch_memtable(struct front *f)
         os_mutex_unlock(&f->view_lock);
         atomic_store(&f->spare, spare);
         free(room);
-        return RES_WOULD_BLOCK; /* the flusher tells */
+        return atomic_load(&f->flush_refused) ? RES_NO_SPACE : RES_WOULD_BLOCK; /* the flusher tells */
     }
     old->boundary = front_visible(f);
     atomic_store_explicit(&old->last, old->boundary, memory_order_release);

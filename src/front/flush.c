@@ -131,6 +131,7 @@ void front_flush_thread(void *front)
         struct front_source *s = next_to_flush(f);
         enum result res = s ? flush_source(f, s) : RES_OK;
         if (s && res == RES_OK) {
+            atomic_store(&f->flush_refused, false);
             front_tell_space(f);
             front_wake_keeper(f);
             complained = false;
@@ -139,9 +140,12 @@ void front_flush_thread(void *front)
             snprintf(sentence, sizeof(sentence), "writing a memtable to %.120s failed: %s; nothing more is written",
                      f->dir ? f->dir : "the engine", result_text(res));
             front_fail(f, res, sentence);
-        } else if (res != RES_OK && !complained) {
-            log_warning("a memtable cannot be written yet: %s; it is tried again", result_text(res));
+        } else if (res != RES_OK && res != RES_READ_ONLY) {
+            if (!complained)
+                log_warning("a memtable cannot be written yet: %s; it is tried again", result_text(res));
             complained = true;
+            atomic_store(&f->flush_refused, res == RES_NO_SPACE);
+            front_tell_space(f); /* who waits shall hear of it */
         }
         epoch_poll();
         os_mutex_lock(&f->flush_lock);

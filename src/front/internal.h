@@ -95,6 +95,7 @@ struct front {
     struct os_cond flush_wake, flushed_cond;
     _Atomic uint64_t flushed; /* boundary of the engine */
     _Atomic bool flusher_waits;
+    _Atomic bool flush_refused; /* the file system has no space for the oldest memtable */
 
     struct os_mutex keep_lock;
     struct os_cond keep_wake;

@@ -1,0 +1,266 @@
+/* Failing disks under a front. What must hold:
+ *   1. Whatever write, sync, rename or other change fails, and however: nothing above the gate is shown or acknowledged,
+ *      what is at the gate can still be read, writes are refused from then on, and the next start has all that was
+ *      acknowledged, as a prefix of the commits.
+ *   2. A full disk refuses the write that has no space, loses nothing, and writes go on by themselves when there is
+ *      space again; on_space tells.
+ *   3. A failed sync under everysec freezes too. */
+#include "front/front.h"
+#include "os/env_memory.h"
+#include "tests/lib/front_model.h"
+#include "tests/lib/tap.h"
+
+struct heard {
+    _Atomic uint64_t gate, spaces;
+    _Atomic int failures;
+    char sentence[512];
+};
+
+static void on_gate(void *arg, uint64_t gate) { atomic_store(&((struct heard *)arg)->gate, gate); }
+static void on_space(void *arg) { atomic_fetch_add(&((struct heard *)arg)->spaces, 1); }
+static void on_failure(void *arg, enum result why, const char *sentence)
+{
+    struct heard *h = arg;
+    (void)why;
+    if (atomic_fetch_add(&h->failures, 1) == 0)
+        snprintf(h->sentence, sizeof(h->sentence), "%s", sentence);
+}
+
+static struct front_options options(struct env *env, enum front_fsync mode, struct heard *h)
+{
+    return (struct front_options){.env = env,
+                                  .engine = &engine_lsm,
+                                  .dir = "/data",
+                                  .create = true,
+                                  .fsync = mode,
+                                  .memtable_bytes = 10000,
+                                  .log_segment_bytes = 32768,
+                                  .log_ring_bytes = 65536,
+                                  .tuning = {.table_bytes = 8192, .block_bytes = 1024, .cache_bytes = 1 << 20},
+                                  .on_gate = on_gate,
+                                  .on_space = on_space,
+                                  .on_failure = on_failure,
+                                  .arg = h};
+}
+
+static uint64_t commits_at(const struct model *m, uint64_t sequence)
+{
+    uint64_t n = 0;
+    while (n < m->count && m->commits[n].sequence <= sequence)
+        n++;
+    return n;
+}
+
+/* The front at its gate holds exactly the commits up to it. */
+static bool right_at_gate(struct front *f, const struct model *m, const char *where)
+{
+    char why[200] = "";
+    struct front_view *v = front_view_ref(f);
+    uint64_t snapshot = front_snapshot(v), n = commits_at(m, snapshot);
+    struct model_state s = model_state_at(m, n);
+    bool ok = model_marker(v, snapshot) == n && model_equal(f, v, snapshot, &s, why, sizeof(why));
+    front_view_unref(v);
+    if (!tap_check(ok))
+        tap_diag("%s: at the gate: %s", where, why);
+    return ok;
+}
+
+/* Opens what is there, without faults, and compares. */
+static void right_after_restart(struct env *env, const struct model *m, uint64_t need, const char *where)
+{
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_ALWAYS, &h);
+    struct front *f;
+    struct errmsg msg;
+    enum result res = front_open(&o, &f, &msg);
+    if (!tap_check(res == RES_OK)) {
+        tap_diag("%s: does not open again: %s", where, msg.text);
+        return;
+    }
+    struct front_view *v = front_view_ref(f);
+    uint64_t n = model_marker(v, front_snapshot(v));
+    char why[200] = "";
+    struct model_state s = model_state_at(m, n <= m->count ? n : 0);
+    if (!tap_check(n <= m->count && n >= need && model_equal(f, v, front_snapshot(v), &s, why, sizeof(why))))
+        tap_diag("%s: restarted with %llu commits, %llu were acknowledged: %s", where, (unsigned long long)n,
+                 (unsigned long long)need, why);
+    front_view_unref(v);
+    tap_check(front_close(f) == RES_OK);
+}
+
+/* One run with the fault in place. Returns how often it hit. */
+static uint64_t run_with_fault(const struct env_fault *fault, enum front_fsync mode, uint64_t seed, const char *where)
+{
+    struct env *env = env_memory_new(seed, ENV_MEMORY_CRASH);
+    struct heard h = {0};
+    struct front_options o = options(env, mode, &h);
+    struct front *f = NULL;
+    struct model m;
+    struct model_state state = {0};
+    struct errmsg msg = {""};
+    uint64_t acknowledged = 0;
+    model_init(&m, seed, 900);
+    env_faults_add(env_memory_faults(env), fault);
+    enum result res = front_open(&o, &f, &msg);
+    if (res == RES_OK) {
+        for (int i = 0; i < 110 && res == RES_OK; i++) {
+            res = model_commit(&m, f, &state, i % 37 == 5);
+            if (res == RES_OK && i % 4 == 3)
+                res = front_wait(f, front_visible(f));
+            if (res == RES_OK && i % 50 == 49)
+                res = front_flush(f);
+        }
+        if (res == RES_OK)
+            res = front_wait(f, front_visible(f));
+        tap_check(res == RES_OK || front_frozen(f));
+        if (front_frozen(f)) {
+            for (int i = 0; i < 2000 && atomic_load(&h.failures) == 0; i++)
+                model_pause(); /* the flag comes before the call */
+            tap_check(front_failure(f)[0] != 0 && atomic_load(&h.failures) == 1);
+            tap_check(model_commit(&m, f, &state, false) == RES_READ_ONLY);
+            tap_check(atomic_load(&h.gate) <= front_gate(f));
+            if (front_gate(f) < front_visible(f))
+                tap_check(front_wait(f, front_visible(f)) == RES_READ_ONLY);
+        }
+        right_at_gate(f, &m, where);
+        acknowledged = commits_at(&m, front_gate(f));
+        enum result closed = front_close(f);
+        tap_check(closed == RES_OK || env_faults_hits(env_memory_faults(env)) > 0);
+    } else {
+        tap_check(msg.text[0] != 0);
+    }
+    uint64_t hits = env_faults_hits(env_memory_faults(env));
+    tap_check(env_memory_open_files(env) == 0);
+    env_faults_clear(env_memory_faults(env));
+    for (uint64_t loss = 0; loss < 3; loss++) {
+        struct env *image = env_memory_crash(env, env_memory_changes(env), loss);
+        right_after_restart(image, &m, loss == 0 || mode == FRONT_FSYNC_ALWAYS ? acknowledged : 0, where);
+        env_memory_free(image);
+    }
+    env_memory_free(env);
+    model_fini(&m);
+    return hits;
+}
+
+static void every_nth(uint32_t ops, const char *path, enum front_fsync mode, const char *what)
+{
+    uint64_t step = tap_long() ? 1 : 3;
+    int without = 0;
+    for (uint64_t n = 1; without < 3 && n < 2000; n += step) {
+        static const struct env_fault kinds[] = {{.code = RES_IO},
+                                                 {.code = RES_IO, .partial = 40},
+                                                 {.code = RES_IO, .done = true},
+                                                 {.code = RES_IO, .partial = 900}};
+        struct env_fault fault = kinds[n % 4];
+        char where[120];
+        fault.ops = ops;
+        fault.path = path;
+        fault.nth = n;
+        snprintf(where, sizeof(where), "%s, call %llu of %s fails", what, (unsigned long long)n, path ? path : "all");
+        without = run_with_fault(&fault, mode, n, where) ? 0 : without + 1;
+    }
+}
+
+#define LOG_OPS (ENV_OP_BIT(ENV_OP_PWRITEV) | ENV_OP_BIT(ENV_OP_SYNC))
+
+static void log_failure_at_every_write_always(void) { every_nth(LOG_OPS, "wal/", FRONT_FSYNC_ALWAYS, "always"); }
+static void log_failure_at_every_write_no(void) { every_nth(LOG_OPS, "wal/", FRONT_FSYNC_NO, "no"); }
+static void any_failure_anywhere(void) { every_nth(ENV_OPS_WRITE, NULL, FRONT_FSYNC_ALWAYS, "always"); }
+
+static void failed_second_sync_freezes_everysec(void)
+{
+    struct env *env = env_memory_new(1, ENV_MEMORY_CRASH);
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_EVERYSEC, &h);
+    struct front *f;
+    struct model m;
+    struct model_state state = {0};
+    model_init(&m, 5, 100);
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    for (int i = 0; i < 10; i++)
+        tap_check(model_commit(&m, f, &state, false) == RES_OK);
+    tap_check(front_wait(f, front_visible(f)) == RES_OK); /* written is enough */
+    env_faults_add(env_memory_faults(env),
+                   &(struct env_fault){.ops = ENV_OP_BIT(ENV_OP_SYNC), .path = "wal/", .code = RES_IO});
+    for (int i = 0; i < 300 && !front_frozen(f); i++)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    tap_check(front_frozen(f));
+    tap_check(model_commit(&m, f, &state, false) == RES_READ_ONLY);
+    right_at_gate(f, &m, "everysec");
+    tap_check(front_close(f) == RES_READ_ONLY);
+    env_memory_free(env);
+    model_fini(&m);
+}
+
+/* The disk has `room` bytes more than an empty data directory; later it has enough. */
+static bool fill_disk(uint64_t room, enum front_fsync mode)
+{
+    struct env *env = env_memory_new(room, ENV_MEMORY_CRASH);
+    struct heard h = {0};
+    struct front_options o = options(env, mode, &h);
+    struct front *f;
+    struct model m;
+    struct model_state state = {0};
+    struct errmsg msg;
+    char where[80];
+    bool refused = false;
+    snprintf(where, sizeof(where), "full disk, %llu bytes left", (unsigned long long)room);
+    model_init(&m, room, 900);
+    tap_require(front_open(&o, &f, &msg) == RES_OK);
+    for (int i = 0; i < 3; i++)
+        tap_require(model_commit(&m, f, &state, false) == RES_OK);
+    env_memory_set_space(env, env_memory_used(env) + room);
+    for (int i = 0, refusals = 0; i < 1500 && refusals < 40; i++) {
+        enum result res = model_commit(&m, f, &state, i % 40 == 20);
+        if (res == RES_NO_SPACE) {
+            refused = true;
+            if (refusals++ % 10 == 0)
+                right_at_gate(f, &m, where);
+            model_pause();
+        } else if (!tap_check(res == RES_OK)) {
+            tap_diag("%s: commit %d: %s: %s", where, i, result_text(res), front_failure(f));
+            break;
+        }
+    }
+    tap_check(front_wait(f, front_visible(f)) == RES_OK);
+    right_at_gate(f, &m, where);
+    struct env *image = env_memory_crash(env, env_memory_changes(env), 1);
+    env_memory_set_space(image, UINT64_MAX);
+    right_after_restart(image, &m, mode == FRONT_FSYNC_ALWAYS ? m.count : 0, where);
+    env_memory_free(image);
+    env_memory_set_space(env, UINT64_MAX);
+    uint64_t before = m.count, told = atomic_load(&h.spaces);
+    for (int i = 0; i < 200 && refused && atomic_load(&h.spaces) == told; i++) {
+        if (model_commit(&m, f, &state, false) == RES_OK)
+            break;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    for (int i = 0; i < 60; i++)
+        tap_check(model_commit(&m, f, &state, false) == RES_OK);
+    tap_check(m.count >= before + 60);
+    tap_check(front_flush(f) == RES_OK);
+    right_at_gate(f, &m, where);
+    tap_check(front_close(f) == RES_OK);
+    right_after_restart(env, &m, m.count, where);
+    env_memory_free(env);
+    model_fini(&m);
+    return refused;
+}
+
+static void full_disk_refuses_and_heals(void)
+{
+    int refused = 0;
+    for (uint64_t room = 0; room < 150000; room += tap_long() ? 1511 : 11001)
+        refused += fill_disk(room, room % 2 ? FRONT_FSYNC_ALWAYS : FRONT_FSYNC_NO);
+    tap_check(refused > 5);
+}
+
+int main(void)
+{
+    tap_test(log_failure_at_every_write_always);
+    tap_test(log_failure_at_every_write_no);
+    tap_test(any_failure_anywhere);
+    tap_test(failed_second_sync_freezes_everysec);
+    tap_test(full_disk_refuses_and_heals);
+    return tap_done();
+}
