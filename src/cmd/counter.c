@@ -53,9 +53,11 @@ static enum result run_incrbyfloat(struct call *c)
     enum result r = write_string(c, 1, &key, &o, &ready);
     if (r != RES_OK || !ready)
         return r;
+    struct slice old = slice_of(NULL, 0);
+    if (o.exists && (r = store_string_range(c, &o, 0, NUM_LD_MAX + 1, &old)) != RES_OK) /* longer is no number */
+        return r;
     long double value = 0, by;
-    if ((o.exists && (o.pieces || num_parse_long_double(o.value, &value) != RES_OK)) ||
-        num_parse_long_double(c->argv[2], &by) != RES_OK)
+    if ((o.exists && num_parse_long_double(old, &value) != RES_OK) || num_parse_long_double(c->argv[2], &by) != RES_OK)
         return reply_error(c->reply, "ERR value is not a valid float");
     value += by;
     if (isnan(value) || isinf(value))
