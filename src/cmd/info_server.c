@@ -107,7 +107,7 @@ void info_persistence(struct info *i)
     uint64_t started = i->host ? i->host->started_ms / 1000 : 0;
     info_add(i, "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
                 "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
-    info_add(i, "rdb_changes_since_last_save:%" PRIu64 "\r\n", f->visible - f->durable);
+    info_add(i, "rdb_changes_since_last_save:%" PRIu64 "\r\n", i->exec.changes);
     info_add(i, "rdb_bgsave_in_progress:0\r\nrdb_last_save_time:%" PRIu64 "\r\nrdb_last_bgsave_status:%s\r\n", started,
              status);
     info_add(i,

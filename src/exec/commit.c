@@ -43,8 +43,12 @@ enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t t
     sched_point(SCHED_COMMIT);
     *sequence = front_commit(s->front, &b);
     assert(*sequence == next);
-    for (uint32_t i = 0; i < o->signal_count; i++)
+    uint64_t changes = 0;
+    for (uint32_t i = 0; i < o->signal_count; i++) {
         touched_set(&s->touched, o->signals[i].hash, next);
+        changes += o->signals[i].kind != SIGNAL_UNSEEN;
+    }
+    stat_add(&s->changes, changes);
     if (unlikely(o->dbs))
         s->dbs_sequence = next;
     return RES_OK;

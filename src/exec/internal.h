@@ -218,6 +218,7 @@ struct shard {
     struct pool pool;
     struct slow_log slow;
     struct latency_log latency;
+    uint64_t changes; /* keys changed by commits; written under the latch, read through stat_get */
     _Atomic uint64_t expired, away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
 };
 

@@ -117,6 +117,7 @@ struct command_stats {
 void shard_command_stats(struct shard *s, uint16_t id, struct command_stats *out);
 struct shard_stats {
     uint64_t commands, keyspace_hits, keyspace_misses, expired_keys, error_replies;
+    uint64_t changes; /* of keys, since the start; shard_reset_stats leaves it */
     uint64_t latch_takes, latch_held_ns, latch_held_max_ns, latch_parks, latch_over_1ms;
     uint64_t away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
     uint64_t pool_queue, pool_running, pool_threads;

@@ -112,6 +112,7 @@ void shard_stats(struct shard *s, struct shard_stats *out)
         out->error_replies += stat_get(&st->errors);
     }
     os_mutex_unlock(&s->lock);
+    out->changes = stat_get(&s->changes);
     out->expired_keys = atomic_load(&s->expired);
     out->latch_takes = stat_get(&s->latch.takes);
     out->latch_held_ns = stat_get(&s->latch.held_ns);
