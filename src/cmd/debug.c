@@ -241,14 +241,31 @@ struct whole_digest {
     uint32_t db;
 };
 
+/* The object again, by its key: one that is met while walking has none. */
+static enum result digest_key(struct call *c, uint32_t db, struct slice user, uint8_t digest[DIGEST_LEN])
+{
+    struct store_key key;
+    struct object o;
+    enum result res = store_key_init(c, db, user, &key);
+    if (res == RES_OK)
+        res = store_read(c, &key, LOOKUP_NO_STATS, &o);
+    return res == RES_OK && o.exists ? digest_object(c, &o, digest) : res;
+}
+
+/* In memory of its own, given back key by key: a run's lives until its end, and this one sees all data. */
 static enum result add_to_digest(struct call *c, void *arg, const struct store_scan_entry *entry)
 {
     struct whole_digest *whole = arg;
+    struct arena one_key, *of_run = c->arena;
     uint8_t one[DIGEST_LEN] = {0}, number[4];
     memcpy(number, &whole->db, sizeof number);
     chain(one, slice_of(number, sizeof number));
     chain(one, entry->key);
-    enum result res = digest_object(c, &entry->object, one);
+    arena_init(&one_key, 4096);
+    c->arena = &one_key;
+    enum result res = digest_key(c, whole->db, entry->key, one);
+    c->arena = of_run;
+    arena_fini(&one_key);
     for (int i = 0; i < DIGEST_LEN; i++)
         whole->sum[i] ^= one[i];
     return res;
@@ -258,12 +275,9 @@ static enum result debug_digest(struct call *c)
 {
     struct whole_digest whole = {{0}, 0};
     for (; whole.db < store_databases(c->shard); whole.db++) {
-        uint64_t cursor = 0;
-        do {
-            enum result res = store_scan(c, whole.db, &cursor, 1000, add_to_digest, &whole);
-            if (res != RES_OK)
-                return res;
-        } while (cursor != 0);
+        enum result res = store_each_key(c, whole.db, add_to_digest, &whole);
+        if (res != RES_OK)
+            return res;
     }
     reply_digest(c, whole.sum, true);
     return RES_OK;
@@ -273,14 +287,8 @@ static enum result debug_digest_value(struct call *c)
 {
     reply_array(c->reply, (size_t)c->argc - 2);
     for (int i = 2; i < c->argc; i++) {
-        struct store_key key;
-        struct object o;
         uint8_t digest[DIGEST_LEN] = {0};
-        enum result res = store_key_init(c, c->session->db, call_arg(c, i), &key);
-        if (res == RES_OK)
-            res = store_read(c, &key, LOOKUP_NO_STATS, &o);
-        if (res == RES_OK && o.exists)
-            res = digest_object(c, &o, digest);
+        enum result res = digest_key(c, c->session->db, call_arg(c, i), digest);
         if (res != RES_OK)
             return res;
         reply_digest(c, digest, false);

@@ -10,7 +10,6 @@
 #include "config.h"
 #include "store/store.h"
 
-
 static const char *orphan(const char *text) { return text ? text : ""; }
 
 void info_server(struct info *i)
