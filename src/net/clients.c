@@ -33,6 +33,9 @@ static enum result describe(struct connection *c, struct buf *out)
         flags[f++] = 'N';
     flags[f] = 0;
     uint64_t now = c->reactor->now_ms;
+    /* While a command is away, the session's own account belongs to the thread it is on. */
+    const struct command_entry *last =
+        c->away && c->batch != NULL ? c->batch->requests[c->batch->next - 1].entry : s->last_command;
     size_t unread = c->in.len - c->in.pos, pending = outbox_pending(&c->out);
     return buf_printf(
         out,
@@ -44,8 +47,8 @@ static enum result describe(struct connection *c, struct buf *out)
         (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db, unread,
         c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, c->out.buf.cap, c->out.buf.len, pending,
         c->out.streams != NULL, outbox_memory(&c->out), connection_memory(c), c->write_waiting ? "rw" : "r",
-        s->last_command ? s->last_command->full_name : "NULL", s->resp, (int)s->lib_name.len,
-        (const char *)s->lib_name.data, (int)s->lib_version.len, (const char *)s->lib_version.data);
+        last ? last->full_name : "NULL", s->resp, (int)s->lib_name.len, (const char *)s->lib_name.data,
+        (int)s->lib_version.len, (const char *)s->lib_version.data);
 }
 
 enum result net_client_info(struct call *c, struct buf *out)

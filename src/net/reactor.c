@@ -169,19 +169,17 @@ static void run_ready(struct reactor *r)
 {
     struct connection *chunk[CHUNK];
     size_t queued = 0;
-    uint64_t before = 0;
     struct connection *c;
     TAILQ_FOREACH(c, &r->ready, ready)
     queued++;
-    while (queued > 0 && before < TURN_REQUESTS) {
+    r->executed = 0;
+    while (queued > 0 && r->executed < TURN_REQUESTS) {
         int n = 0;
         while (n < CHUNK && queued > 0 && (c = TAILQ_FIRST(&r->ready)) != NULL) {
             TAILQ_REMOVE(&r->ready, c, ready);
             c->in_ready = false;
             queued--;
-            uint64_t commands = c->session.commands;
             connection_run(c);
-            before += c->session.commands - commands + 1;
             chunk[n++] = c; /* a connection closed meanwhile is only buried at the end of the turn */
         }
         if (n == 0)
@@ -344,6 +342,8 @@ enum result reactor_start(struct reactor *r, struct shard *shard)
 
 void reactor_fini(struct reactor *r)
 {
+    if (r->worker != NULL)
+        exec_worker_free(r->worker); /* nobody calls reactor_wake() any more */
     if (r->base != NULL) {
         event_del(&r->wake_event);
         event_del(&r->tick_event);
@@ -351,8 +351,6 @@ void reactor_fini(struct reactor *r)
     }
     if (r->wake_fd >= 0)
         close(r->wake_fd);
-    if (r->worker != NULL)
-        exec_worker_free(r->worker);
     while (r->blocks.count > 0)
         free(r->blocks.free[--r->blocks.count]);
     while (r->batches.count > 0)

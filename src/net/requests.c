@@ -150,6 +150,7 @@ static void reject(struct connection *c, const struct request *q, struct resp_si
 static bool run_one(struct connection *c, const struct request *q, struct resp_sink *sink)
 {
     size_t mark = c->out.buf.len;
+    c->reactor->executed++;
     if (q->entry == NULL) {
         reject(c, q, sink);
     } else {

@@ -154,7 +154,7 @@ def who_does_not_read_is_not_read_from():
             grown = s.status_field('VmRSS') - before
             asked = sent // len(resp.encode('GET', 'big')) * 15000
             tap.check(asked > 1 << 30, f'only {asked >> 20} MB asked for: the test shows nothing')
-            tap.check(grown < 200 << 10, f'{grown >> 10} MB more in memory for {asked >> 20} MB asked for')
+            tap.check(tap.SANITIZER or grown < 200 << 10, f'{grown >> 10} MB more in memory for {asked >> 20} MB asked for')
             # and who begins to read after all gets everything
             d = lazy[0]
             d.sock.setblocking(True)
@@ -223,7 +223,7 @@ def announced_sizes_cost_nothing():
             time.sleep(0.2)
             tap.eq(c.call('PING'), PONG)
             grown = s.status_field('VmRSS') - before
-            tap.check(grown < 20 << 10, f'{grown} kB for announcements')
+            tap.check(tap.SANITIZER or grown < 20 << 10, f'{grown} kB for announcements')
             for d in many:
                 d.close()
 
@@ -254,7 +254,7 @@ def ten_thousand_idle_connections_cost_at_most_4_kb_each():
                 tap.eq(d.read(), b'v')
             each = (s.status_field('VmRSS') - before) * 1024 / count
             tap.diag(f'{each:.0f} bytes each')
-            tap.check(each <= 4096, f'{each:.0f} bytes each')
+            tap.check(tap.SANITIZER or each <= 4096, f'{each:.0f} bytes each')
             tap.eq(s.info('clients')['connected_clients'], str(count + 52))
             start = time.monotonic()
             for _ in range(100):
@@ -476,7 +476,9 @@ def shutdown_ends_the_process_with_status_0():
 
 @tap.test
 def a_second_signal_ends_at_once():
-    with server.Varved('--appendfsync', 'everysec') as s:
+    # ThreadSanitizer calls threads leaked that such an end does not wait for
+    env = {'TSAN_OPTIONS': os.environ.get('TSAN_OPTIONS', '') + ':report_thread_leaks=0'}
+    with server.Varved('--appendfsync', 'everysec', env=env) as s:
         c = s.connect()
         c.must('SET', 'k', b'x' * 1000000)
         c.send_raw(resp.encode('GET', 'k') * 100)  # replies nobody takes: the end waits for them a while
@@ -487,7 +489,7 @@ def a_second_signal_ends_at_once():
         if s.running():
             s.send_signal(15)
             s.reap()
-            tap.check(time.monotonic() - start < 2, 'it took its time')
+            tap.check(time.monotonic() - start < (20 if tap.SANITIZER else 2), 'it took its time')
         else:
             s.reap()
         c.close()
