@@ -81,13 +81,14 @@ void front_fail(void *front, enum result why, const char *sentence)
     if (!first)
         return;
     log_warning("%s", sentence);
-    if (f->wal)
+    bool opened = atomic_load(&f->opened);
+    if (opened && f->wal)
         wal_fail(f->wal, why, sentence);
     os_mutex_lock(&f->flush_lock);
     os_cond_broadcast(&f->flush_wake);
     os_cond_broadcast(&f->flushed_cond);
     os_mutex_unlock(&f->flush_lock);
-    if (f->o.on_failure)
+    if (opened && f->o.on_failure)
         f->o.on_failure(f->o.arg, why, sentence);
     front_tell_space(f); /* who waits for space shall hear that there is none to come */
 }

@@ -199,7 +199,9 @@ static enum result first_view(struct front *f, uint64_t base, struct errmsg *msg
 
 static enum result start_threads(struct front *f, struct errmsg *msg)
 {
-    enum result res = os_thread_start(&f->flush_thread, "flush", front_flush_thread, f);
+    enum result res = f->wal ? wal_start(f->wal) : RES_OK;
+    if (res == RES_OK)
+        res = os_thread_start(&f->flush_thread, "flush", front_flush_thread, f);
     if (res == RES_OK) {
         f->threads++;
         res = os_thread_start(&f->keep_thread, "keeper", front_keep_thread, f);
@@ -279,6 +281,9 @@ enum result front_open(const struct front_options *options, struct front **out, 
     if (res == RES_OK && r.damaged) /* what was left out must not be met again */
         res = front_flush(f);
     free(r.files);
+    atomic_store(&f->opened, true);
+    if (res == RES_OK && front_frozen(f))
+        res = errmsg_set(msg, f->failed_why, "%s", f->failure);
     if (res != RES_OK) {
         if (msg && !msg->text[0])
             errmsg_set(msg, res, "cannot open %s: %s", f->dir ? f->dir : "the data", result_text(res));

@@ -112,6 +112,7 @@ struct front {
 
     uint64_t recovered_commits, recovered_bytes, recovery_ms, torn_bytes;
     _Atomic uint64_t views;
+    _Atomic bool opened; /* before: a failure makes front_open fail */
     enum result failed_why;
     char failure[512];
 };

@@ -30,7 +30,7 @@ uint64_t wal_prepare_goal(const struct wal *w)
     return ring + slack;
 }
 
-static enum result start_threads(struct wal *w)
+enum result wal_start(struct wal *w)
 {
     enum result res = os_thread_start(&w->log_thread, "log", wal_log_thread, w);
     if (res == RES_OK) {
@@ -107,10 +107,7 @@ enum result wal_open(const struct wal_options *o, struct wal **out, struct errms
         errmsg_set(msg, res, "no memory for the log ring of %" PRIu64 " bytes: %s", o->ring_bytes, result_text(res));
     else
         res = wal_first_file(w, msg);
-    if (res == RES_OK && (res = start_threads(w)) != RES_OK)
-        errmsg_set(msg, res, "cannot start the log's threads: %s", result_text(res));
     if (res != RES_OK) {
-        stop_threads(w);
         wal_free(w);
         return res;
     }

@@ -88,7 +88,7 @@ struct wal {
     _Atomic uint64_t prepared; /* by the preparer */
     _Atomic bool turn;
     _Atomic int mode; /* enum front_fsync */
-    _Atomic bool failed, no_space, space_wanted, preparer_sleeps;
+    _Atomic bool failing, failed, no_space, space_wanted, preparer_sleeps;
 
     /* Of the holder of the turn. */
     struct wal_file *current;
@@ -117,6 +117,8 @@ struct wal {
 
 /* Makes the first file, with a durable START, before it returns. */
 enum result wal_open(const struct wal_options *o, struct wal **out, struct errmsg *msg) MUST_CHECK;
+/* Starts the threads: from now on there are callbacks. */
+enum result wal_start(struct wal *w) MUST_CHECK;
 /* Writes and syncs what is published, adds the CLEAN note, stops the threads. What could not be written is the result. */
 enum result wal_close(struct wal *w) MUST_CHECK;
 

@@ -11,12 +11,13 @@ static const uint8_t zeros[4096];
 
 static void add(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
 
+/* The front hears of it before the log refuses: whoever is refused finds the reason. */
 void wal_fail(struct wal *w, enum result why, const char *sentence)
 {
-    if (atomic_exchange(&w->failed, true))
+    if (atomic_exchange(&w->failing, true))
         return;
-    if (w->o.on_failure)
-        w->o.on_failure(w->o.arg, why, sentence);
+    w->o.on_failure(w->o.arg, why, sentence);
+    atomic_store_explicit(&w->failed, true, memory_order_release);
 }
 
 static void fail_file(struct wal *w, const struct wal_file *f, enum result why, const char *what)
