@@ -58,6 +58,8 @@ static inline uint64_t sip_tail(const uint8_t *p, size_t left, size_t len)
 
 static inline void sip_body(struct sip *s, const uint8_t *p, size_t len)
 {
+    if (len == 0) /* an empty slice may have no bytes to point at */
+        p = (const uint8_t *)"";
     const uint8_t *words_end = p + (len & ~(size_t)7);
     for (; p != words_end; p += 8)
         sip_word(s, get_le64(p));
