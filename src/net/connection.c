@@ -257,7 +257,6 @@ static bool have_batch(struct connection *c)
         return true;
     if (connection_parse(c))
         return true;
-    exec_clock_restart(c->reactor->worker); /* what follows is not the next command's time */
     for (int reads = 0; c->readable && !c->closing && reads < READS_IN_A_ROW; reads++) {
         if (!receive(c))
             return false;
@@ -282,21 +281,30 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     c->readable = true;
     if (what & EV_CLOSED)
         c->eof = true;
-    if (may_go_on(c) && !c->in_ready && c->batch == NULL && have_batch(c))
+    if (may_go_on(c))
         reactor_make_ready(c);
 }
 
-void connection_run(struct connection *c)
+bool connection_prepare(struct connection *c)
 {
     if (!may_go_on(c) || !have_batch(c))
-        return;
+        return false;
     if (c->out.buf.data == NULL) {
         /* A long row of replies gets a block of its own, one or two a little memory. */
         bool large = c->batch->count > 4;
         c->out.buf.data = large ? block_get(&c->reactor->blocks) : malloc(OUTPUT_SMALL);
         c->out.buf.cap = c->out.buf.data == NULL ? 0 : large ? RESP_BLOCK : OUTPUT_SMALL;
     }
+    return true;
+}
+
+void connection_run(struct connection *c)
+{
+    if (c->closed)
+        return;
     connection_execute(c);
+    if (c->closed)
+        return;
     if (c->batch == NULL && resp_input_empty(&c->in))
         give_input_back(c);
     if (may_go_on(c) && (c->batch != NULL || c->readable || !resp_input_empty(&c->in)))

@@ -72,7 +72,9 @@ void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* Closes the socket now; what was not said is lost. */
 void connection_close(struct connection *c);
-/* Its turn: reads if there is nothing to execute, executes one batch. */
+/* Its turn, first half: reads and parses, unless there is something to execute already. True: there is. */
+bool connection_prepare(struct connection *c);
+/* Second half: executes one batch. No system call in here: the write latch may be held. */
 void connection_run(struct connection *c);
 /* What may leave, leaves. */
 void connection_flush(struct connection *c);

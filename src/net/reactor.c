@@ -1,10 +1,10 @@
 /* The turn of a loop, in this order:
- *   1. libevent waits for the kernel and calls back: connections with input read it, parse it, prefetch what it needs,
- *      and queue up as ready. Nothing runs yet, so the writes of all of them can become one row under the latch.
+ *   1. libevent waits for the kernel and calls back: connections with input queue up as ready.
  *   2. messages of other threads.
  *   3. what waited goes on: parked connections after wake(), held replies after the gate.
- *   4. ready connections run, a chunk at a time: each executes one batch; the row ends (latch released, log on its way);
- *      then each says what it may.
+ *   4. ready connections run, a chunk at a time: each reads, parses and prefetches one batch of requests; then each
+ *      executes its batch, so that the writes of all of them are one row under the latch, without a system call in it;
+ *      the row ends (latch released, log on its way); then each says what it may.
  *   5. the memory of closed connections is given back.
  *
  * Going to sleep: asleep = 1, then the mailbox, `woken` and the gate are looked at once more, then the loop blocks. Who
@@ -165,25 +165,33 @@ static void release_held(struct reactor *r)
 
 /* ---- the loop ---- */
 
+/* Takes some ready connections off the list and lets them read. Returns how many have something to execute. */
+static int prepare(struct reactor *r, size_t *queued, struct connection *chunk[CHUNK])
+{
+    struct connection *c;
+    int n = 0;
+    while (n<CHUNK && * queued> 0 && (c = TAILQ_FIRST(&r->ready)) != NULL) {
+        TAILQ_REMOVE(&r->ready, c, ready);
+        c->in_ready = false;
+        --*queued;
+        if (connection_prepare(c))
+            chunk[n++] = c; /* a connection closed from here on is only buried at the end of the turn */
+    }
+    return n;
+}
+
 static void run_ready(struct reactor *r)
 {
     struct connection *chunk[CHUNK];
-    size_t queued = 0;
     struct connection *c;
+    size_t queued = 0;
     TAILQ_FOREACH(c, &r->ready, ready)
     queued++;
     r->executed = 0;
     while (queued > 0 && r->executed < TURN_REQUESTS) {
-        int n = 0;
-        while (n < CHUNK && queued > 0 && (c = TAILQ_FIRST(&r->ready)) != NULL) {
-            TAILQ_REMOVE(&r->ready, c, ready);
-            c->in_ready = false;
-            queued--;
-            connection_run(c);
-            chunk[n++] = c; /* a connection closed meanwhile is only buried at the end of the turn */
-        }
-        if (n == 0)
-            return;
+        int n = prepare(r, &queued, chunk);
+        for (int i = 0; i < n; i++)
+            connection_run(chunk[i]);
         exec_row_end(r->worker);
         r->gate = shard_gate(r->shard);
         for (int i = 0; i < n; i++)

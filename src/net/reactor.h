@@ -49,7 +49,7 @@ struct reactor {
     uint64_t gate, waiting_floor;
     uint64_t now_ms; /* wall clock, taken once per turn of the loop */
     uint64_t stop_at_ms;
-    unsigned executed; /* requests in this turn */
+    unsigned executed;        /* requests in this turn */
     struct net_tuning tuning; /* our copy */
     unsigned tuning_version;
     struct block_pool blocks, batches;
