@@ -239,6 +239,8 @@ static enum result bitfield(struct call *c, bool read_only)
         r = apply(c, &t, &ops.op[i]);
     if (r == RES_OK && t.copy && t.dirty)
         r = store_string_write(c, &o, 0, slice_of(t.copy, (size_t)t.length));
+    else if (r == RES_OK && ops.writes && !t.dirty && o.exists && o.encoding != ENCODING_RAW)
+        r = store_string_write(c, &o, 0, slice_of(NULL, 0)); /* as in Redis, where asking to write makes it raw */
     return r;
 }
 

@@ -2,6 +2,8 @@
 #include "cmd/declare.h"
 #include "cmd/support.h"
 
+#include <limits.h>
+
 enum condition { IF_NONE = 1, IF_ANY = 2, IF_LATER = 4, IF_EARLIER = 8 };
 
 /* False: an error is replied. */
@@ -19,7 +21,7 @@ static bool parse_conditions(struct call *c, unsigned *out)
                 found = words[w].condition;
         if (!found) {
             (void)reply_error(c->reply, "ERR Unsupported option %.*s",
-                              (int)(c->argv[i].len < 400 ? c->argv[i].len : 400), (const char *)c->argv[i].data);
+                              (int)(c->argv[i].len < INT_MAX ? c->argv[i].len : INT_MAX), (const char *)c->argv[i].data);
             return false;
         }
         *out |= found;

@@ -22,16 +22,30 @@ void sink_note_error(struct sink *s, struct slice text)
 
 enum result reply_error(struct sink *s, const char *fmt, ...)
 {
-    char text[512];
+    char text[512], *longer = NULL;
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     if (n < 0)
         n = 0;
-    if ((size_t)n >= sizeof text)
-        n = sizeof text - 1;
-    s->ops->error(s, slice_of(text, (size_t)n));
+    if ((size_t)n >= sizeof text) { /* an argument of the client stands in it */
+        va_start(ap, fmt);
+        n = vasprintf(&longer, fmt, ap);
+        va_end(ap);
+        if (n < 0) {
+            longer = NULL;
+            n = sizeof text - 1;
+        }
+    }
+    /* As Redis: line ends around it go, those within become spaces (the sink's work). */
+    const char *first = longer ? longer : text, *end = first + n;
+    while (end > first && (end[-1] == '\r' || end[-1] == '\n'))
+        end--;
+    while (first < end && (*first == '\r' || *first == '\n'))
+        first++;
+    s->ops->error(s, slice_of(first, (size_t)(end - first)));
+    free(longer);
     return RES_OK;
 }
 

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""SIGKILL under load with `appendfsync always`: nothing acknowledged is lost, no batch is torn, DBSIZE is exact.
+
+Eight writers, each with a connection and keys of its own, send pipelines of SET, DEL, INCR, APPEND, MSET over a group of keys, expiring
+and large values. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
+is killed at a random moment, sometimes again while it recovers. Afterwards a writer's keys must be in the state after
+some command of its order that is not older than the last one acknowledged: all of them at once, since each writer's
+commands were committed in order.
+"""
+import os
+import random
+import threading
+import time
+
+import resp
+import server
+import tap
+
+WRITERS = 8
+GROUP = 5
+
+
+class Writer(threading.Thread):
+    """Sends numbered commands until the server dies; `states` has the state after each command that may count."""
+
+    def __init__(self, number, port, seed, state):
+        super().__init__()
+        self.number, self.port, self.rng = number, port, random.Random(seed)
+        self.states = [dict(state)]  # after the last acknowledged command, then after each one in flight
+        self.acknowledged = 0
+        self.error = None
+
+    def key(self, name):
+        return b'w%d:%s' % (self.number, name)
+
+    def command(self, state):
+        """A random command and the state behind it."""
+        rng, state = self.rng, dict(state)
+        kind = rng.randrange(100)
+        key = self.key(b'k%d' % rng.randrange(200))
+        if kind < 45:
+            value = rng.randbytes(rng.choice([0, 3, 20, 100, 300, 1000]))
+            state[key] = value
+            return [b'SET', key, value], state
+        if kind < 60:
+            state.pop(key, None)
+            return [b'DEL', key], state
+        if kind < 75:
+            counter = self.key(b'n%d' % rng.randrange(5))
+            state[counter] = b'%d' % (int(state.get(counter, b'0')) + 1)
+            return [b'INCR', counter], state
+        if kind < 80:
+            key = self.key(b'a%d' % rng.randrange(5))
+            piece = rng.randbytes(rng.choice([1, 100, 3000]))
+            if len(state.get(key, b'')) > 60000:
+                state.pop(key)
+                return [b'DEL', key], state
+            state[key] = state.get(key, b'') + piece
+            return [b'APPEND', key, piece], state
+        if kind < 82:
+            value = rng.randbytes(rng.choice([20000, 100000]))
+            state[key] = value
+            return [b'SET', key, value, b'EX', b'100000'], state
+        value = rng.randbytes(rng.choice([8, 500]))
+        group = [self.key(b'g%d' % i) for i in range(GROUP)]
+        state.update((k, value) for k in group)
+        return [b'MSET'] + [x for k in group for x in (k, value)], state
+
+    def run(self):
+        try:
+            with resp.Connection(port=self.port) as c:
+                while True:
+                    batch = []
+                    for _ in range(self.rng.choice([1, 1, 4, 30])):
+                        words, state = self.command(self.states[-1])
+                        batch.append(words)
+                        self.states.append(state)
+                    c.send_raw(b''.join(resp.encode(*w) for w in batch))
+                    for words in batch:
+                        reply = c.read()
+                        if isinstance(reply, resp.Error):
+                            raise tap.Failed(f'{words[0]} was answered with {reply}')
+                        self.acknowledged += 1
+                        del self.states[0]
+        except (OSError, resp.Closed):
+            pass  # the kill
+        except BaseException as error:
+            self.error = error
+
+    def verify(self, c):
+        """Compare with what the server has now; returns the state it is in."""
+        names = sorted({k for s in self.states for k in s} | {self.key(b'k%d' % i) for i in range(200)})
+        found = {k: v for k, v in zip(names, c.must('MGET', *names)) if v is not None}
+        for state in self.states:
+            if state == found:
+                return found
+        best = min(self.states, key=lambda s: sum(s.get(k) != found.get(k) for k in names))
+        wrong = [k for k in names if best.get(k) != found.get(k)]
+        raise tap.Failed(f'writer {self.number}: {self.acknowledged} acknowledged, {len(self.states) - 1} in flight; no state '
+                         f'fits, the nearest differs in {len(wrong)} keys: {wrong[:5]}')
+
+
+def count_by_scan(c):
+    cursor, found = b'0', set()
+    while True:
+        cursor, part = c.must('SCAN', cursor, 'COUNT', 1000)
+        found.update(part)
+        if cursor == b'0':
+            return len(found)
+
+
+def cycles(count, *options):
+    seed = int(os.environ.get('KILL_SEED') or random.SystemRandom().randrange(2**32))
+    tap.diag(f'seed {seed}')
+    rng = random.Random(seed)
+    states = [{} for _ in range(WRITERS)]
+    total = 0
+    with server.Varved('--appendfsync', 'always', *options) as s:
+        for cycle in range(count):
+            writers = [Writer(i, s.port, rng.random(), states[i]) for i in range(WRITERS)]
+            for w in writers:
+                w.start()
+            time.sleep(rng.uniform(0.02, 0.6))
+            s.kill()
+            for w in writers:
+                w.join()
+                if w.error:
+                    raise w.error
+            while rng.random() < 0.3:  # killed again while it recovers
+                s.wait = False
+                s.start()
+                time.sleep(rng.uniform(0, 0.15))
+                s.kill()
+            s.wait = True
+            s.start()
+            with s.connect() as c:
+                states = [w.verify(c) for w in writers]
+                size = c.must('DBSIZE')
+                tap.eq(size, sum(len(x) for x in states), f'DBSIZE after cycle {cycle}')
+                tap.eq(count_by_scan(c), size, f'keys found by SCAN after cycle {cycle}')
+            total += sum(w.acknowledged for w in writers)
+    tap.diag(f'{count} cycles, {total} commands acknowledged')
+    tap.check(total > count * 50, 'the writers got hardly anything acknowledged: the test shows nothing')
+
+
+@tap.test
+def what_was_acknowledged_survives_sigkill():
+    cycles(tap.pick(20, 200))
+
+
+@tap.test
+def and_with_a_memtable_that_flushes_all_the_time():
+    cycles(tap.pick(10, 100), '--memtable-size', '262144', '--table-size', '65536', '--io-threads', '2')
+
+
+if __name__ == '__main__':
+    tap.main()
