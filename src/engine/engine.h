@@ -55,6 +55,7 @@ struct engine_miss {
 };
 
 struct engine_view;
+#define ENGINE_PREFETCH_MAX 32
 
 struct engine_options {
     struct env *env;
@@ -137,8 +138,10 @@ struct engine_ops {
     /* Waits for the disk and brings what the miss names. Outside of epoch sections; a view that covers it is held. */
     enum result (*fill)(struct engine *e, struct engine_miss *miss);
     void (*miss_fini)(struct engine *e, struct engine_miss *miss);
-    /* Starts fetching what a later get of this key will touch in memory; never waits. May be NULL. */
-    void (*prefetch)(struct engine_view *v, const struct engine_key *key);
+    /* Brings what gets of these keys (at most ENGINE_PREFETCH_MAX) will touch from memory into the processor's cache,
+     * all of them together: step by step, so that the cache misses of one step overlap. Inside an epoch section; never
+     * waits for a disk. May be NULL. */
+    void (*prefetch)(struct engine_view *v, const struct engine_key *const *keys, unsigned n);
     enum result (*iter_open)(struct engine_view *v, struct slice lower, struct slice upper, int flags,
                              struct iter **out);
 

@@ -337,15 +337,43 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     return outcome;
 }
 
+void exec_prefetch_end(struct exec_worker *w)
+{
+    if (w->ahead.count == 0)
+        return;
+    epoch_enter();
+    front_prefetch(front_view(w->shard->front), w->ahead.keys, w->ahead.count);
+    epoch_leave();
+    w->ahead.count = 0;
+}
+
+static void look_ahead(struct exec_worker *w, shard_prefetch_fn *fn, uint32_t db, struct slice key, bool write)
+{
+    struct ahead *a = &w->ahead;
+    struct shard_key k;
+    epoch_enter();
+    bool known = fn(w->shard, db, key, a->room[a->count], PREFETCH_KEY_BYTES, &k);
+    epoch_leave();
+    if (!known)
+        return;
+    if (write)
+        __builtin_prefetch(touched_at(&w->shard->touched, k.hash), 1);
+    a->keys[a->count++] = k.key;
+    if (a->count == ENGINE_PREFETCH_MAX)
+        exec_prefetch_end(w);
+}
+
 void exec_prefetch(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
                    const struct slice *argv)
 {
-    struct shard *s = w->shard;
-    shard_prefetch_fn *fn = atomic_load_explicit(&s->prefetch, memory_order_acquire);
+    shard_prefetch_fn *fn = atomic_load_explicit(&w->shard->prefetch, memory_order_acquire);
     const struct command_keyspec *k = entry->command->keys;
-    if (!fn || !k || !k->flags || k->begin != KEYS_INDEX || k->index >= argc)
+    if (!fn || !k || !k->flags || k->begin != KEYS_INDEX || k->find != KEYS_RANGE || k->step < 1)
         return;
-    epoch_enter();
-    fn(s, front_view(s->front), session->db, argv[k->index]);
-    epoch_leave();
+    int last = k->last < 0 ? argc + k->last : k->index + k->last;
+    if (last > k->index + k->step * ENGINE_PREFETCH_MAX) /* more would have left the cache before they are needed */
+        last = k->index + k->step * ENGINE_PREFETCH_MAX;
+    bool write = entry->command->flags & CMD_WRITE;
+    for (int i = k->index; i <= last && i < argc; i += k->step)
+        look_ahead(w, fn, session->db, argv[i], write);
 }

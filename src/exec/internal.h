@@ -93,6 +93,7 @@ enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t t
     MUST_CHECK;
 
 /* ---- workers ---- */
+#define PREFETCH_KEY_BYTES 112 /* longer keys are not looked ahead for */
 enum park_reason { PARK_SPACE = 1, PARK_HELD = 2, PARK_PAUSE = 4 };
 struct exec_worker {
     struct latch_waiter waiter; /* first */
@@ -106,6 +107,11 @@ struct exec_worker {
     uint64_t clock_ns; /* end of the last command */
     uint64_t row_ns;   /* when the row took the latch */
     struct run run;
+    struct ahead {
+        unsigned count;
+        struct engine_key keys[ENGINE_PREFETCH_MAX];
+        uint8_t room[ENGINE_PREFETCH_MAX][PREFETCH_KEY_BYTES];
+    } ahead; /* keys of commands to come */
     _Alignas(64) _Atomic uint64_t waiting_floor;
     _Atomic unsigned parked; /* enum park_reason */
 };

@@ -27,8 +27,15 @@ struct front *shard_front(struct shard *s);
 /* What the store keeps per shard (database map, expiry). Set once after open. */
 void shard_set_store(struct shard *s, void *store);
 void *shard_store(struct shard *s);
-/* What knows how a key of a command lies in the engine, for exec_prefetch: called inside an epoch section, never waits. */
-typedef void shard_prefetch_fn(struct shard *s, struct front_view *view, uint32_t db, struct slice key);
+/* What knows how a key of a command lies in the engine, for exec_prefetch: writes the engine's key into room, its hash and
+ * the hash by which it is signalled. false: no telling, or no room. Called on any worker, inside an epoch section; it may
+ * be wrong (the database map may change meanwhile): nothing but time depends on it. */
+struct shard_key {
+    struct engine_key key;
+    uint64_t hash;
+};
+typedef bool shard_prefetch_fn(struct shard *s, uint32_t db, struct slice user, uint8_t *room, size_t len,
+                               struct shard_key *out);
 void shard_set_prefetch(struct shard *s, shard_prefetch_fn *fn);
 /* Read-copy-update: calls that start afterwards see the new snapshot. The old one is freed through shard_retire(). */
 void shard_set_settings(struct shard *s, const struct settings *settings);
@@ -71,9 +78,11 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *s, const struc
                            const struct slice *argv, struct sink *reply);
 /* The worker has no more commands ready: release the latch, get the log on its way. Before every sleep. */
 void exec_row_end(struct exec_worker *w);
-/* Starts fetching what the command's keys need; called for the next commands of a pipeline. */
+/* The command will run soon: collects its keys, of which many are looked ahead for together. exec_prefetch_end() before
+ * the first of those commands runs. */
 void exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
                    const struct slice *argv);
+void exec_prefetch_end(struct exec_worker *w);
 /* Something else than commands has taken time since the last one (a system call, a sleep): the next one's is not to count
  * it. exec_row_end() says so too. */
 void exec_clock_restart(struct exec_worker *w);

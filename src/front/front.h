@@ -132,7 +132,9 @@ enum result front_get(struct front_view *v, uint64_t snapshot, const struct engi
 /* For a thread that may wait, outside of epoch sections, holding the view: copies the value into malloc'd memory. */
 enum result front_get_wait(struct front_view *v, uint64_t snapshot, const struct engine_key *key, uint8_t **value,
                            size_t *len) MUST_CHECK;
-void front_prefetch(struct front_view *v, const struct engine_key *key);
+/* Brings what gets of these keys will touch from memory into the processor's cache, all keys together: much cheaper than
+ * letting each get wait for its own misses. Inside an epoch section; never waits for a disk. */
+void front_prefetch(struct front_view *v, const struct engine_key *keys, unsigned n);
 /* [lower, upper) at a snapshot; tombstones hidden. The iterator holds a reference on the view; works outside of epoch
  * sections. With ITER_NOWAIT it answers RES_WOULD_BLOCK also where ordering recent writes first would take over 1 ms. */
 enum result front_iter(struct front_view *v, uint64_t snapshot, struct slice lower, struct slice upper, int flags,

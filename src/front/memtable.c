@@ -155,6 +155,22 @@ void memtable_prefetch(const struct memtable *m, uint64_t hash)
     __builtin_prefetch((const char *)m->bucket_memory + (hash & m->mask) * sizeof(*m->buckets));
 }
 
+const struct memtable_node *memtable_prefetch_node(const struct memtable *m, uint64_t hash)
+{
+    uintptr_t word = atomic_load_explicit(&m->buckets[hash & m->mask], memory_order_acquire);
+    if (!(word & filter_bit(hash)))
+        return NULL;
+    const struct memtable_node *n = bucket_head(word);
+    __builtin_prefetch(n);
+    __builtin_prefetch((const char *)n + 64);
+    return n;
+}
+
+void memtable_prefetch_version(const struct memtable_node *n)
+{
+    __builtin_prefetch(atomic_load_explicit(&n->newest, memory_order_acquire));
+}
+
 /* ---- skiplist ---- */
 
 struct memtable_node *memtable_skip_find(struct memtable *m, struct slice target, struct memtable_node **before)

@@ -90,7 +90,11 @@ void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t k
 /* The newest version at or below the snapshot; false when there is none. A tombstone is found, with its kind. */
 bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64_t snapshot, uint8_t *kind,
                   struct slice *value);
+/* The three steps of a look-up, each of which needs what the one before has brought: the bucket; the first node of its
+ * chain, NULL when the bucket's filter denies the key; the node's newest version. */
 void memtable_prefetch(const struct memtable *m, uint64_t hash);
+const struct memtable_node *memtable_prefetch_node(const struct memtable *m, uint64_t hash);
+void memtable_prefetch_version(const struct memtable_node *n);
 
 /* [lower, upper) at a snapshot, tombstones shown; bounds are copied. The memtable must outlive it. With ITER_NOWAIT:
  * RES_WOULD_BLOCK when much is still unordered. */

@@ -189,12 +189,37 @@ enum result front_get_wait(struct front_view *v, uint64_t snapshot, const struct
     return res;
 }
 
-void front_prefetch(struct front_view *v, const struct engine_key *key)
+/* Step by step for all keys: buckets, nodes, versions; the engine for those of which no memtable has a sign. */
+static void prefetch_group(struct front_view *v, const struct engine_key *keys, unsigned n)
 {
-    memtable_prefetch(v->sources[0]->memtable, key->hash);
     const struct engine_ops *ops = v->front->ops;
-    if (ops->prefetch)
-        ops->prefetch(v->engine, key);
+    const struct engine_key *older[ENGINE_PREFETCH_MAX];
+    const struct memtable_node *nodes[ENGINE_PREFETCH_MAX];
+    unsigned older_count = 0, node_count = 0;
+    for (int s = 0; s < v->count; s++)
+        for (unsigned i = 0; v->sources[s]->memtable && i < n; i++)
+            memtable_prefetch(v->sources[s]->memtable, keys[i].hash);
+    for (unsigned i = 0; i < n; i++) {
+        const struct memtable_node *node = NULL;
+        for (int s = 0; s < v->count && !node; s++)
+            if (v->sources[s]->memtable)
+                node = memtable_prefetch_node(v->sources[s]->memtable, keys[i].hash);
+        if (node)
+            nodes[node_count++] = node;
+        else
+            older[older_count++] = &keys[i];
+    }
+    if (ops->prefetch && older_count > 0)
+        ops->prefetch(v->engine, older, older_count);
+    for (unsigned i = 0; i < node_count; i++)
+        memtable_prefetch_version(nodes[i]);
+}
+
+void front_prefetch(struct front_view *v, const struct engine_key *keys, unsigned n)
+{
+    for (; n > ENGINE_PREFETCH_MAX; keys += ENGINE_PREFETCH_MAX, n -= ENGINE_PREFETCH_MAX)
+        prefetch_group(v, keys, ENGINE_PREFETCH_MAX);
+    prefetch_group(v, keys, n);
 }
 
 /* An iterator of the merge that keeps its view. */

@@ -192,6 +192,7 @@ void connection_execute(struct connection *c)
     struct request_batch *b = c->batch;
     struct resp_sink sink;
     sink_for(&sink, c);
+    exec_prefetch_end(c->reactor->worker);
     while (b->next < b->count) {
         if (!run_one(c, &b->requests[b->next], &sink))
             break;

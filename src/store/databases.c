@@ -98,6 +98,11 @@ static bool ring_lookup(struct store *s, uint32_t db, uint64_t snapshot, uint32_
     return false;
 }
 
+bool store_keyspace_now(struct store *s, uint32_t db, uint32_t *keyspace)
+{
+    return db < s->databases && ring_lookup(s, db, UINT64_MAX, keyspace);
+}
+
 enum result store_keyspace(struct call *c, uint32_t db, uint32_t *keyspace)
 {
     struct store *s = store_of(c);

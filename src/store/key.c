@@ -22,6 +22,14 @@ static void long_key_suffix(const struct store *s, struct slice user, uint8_t *o
     hash_siphash128(&s->seed, user.data, user.len, out + LONG_KEY_PREFIX);
 }
 
+static void meta_key_put(uint8_t *p, uint32_t keyspace, uint16_t slot, uint32_t h32)
+{
+    p[0] = REGION_META;
+    put_be32(p + 1, keyspace);
+    put_be16(p + META_KEY_SLOT, slot);
+    put_be32(p + META_KEY_SLOT + 2, h32);
+}
+
 enum result store_key_init(struct call *c, uint32_t db, struct slice user, struct store_key *out)
 {
     const struct store *s = store_of(c);
@@ -41,10 +49,7 @@ enum result store_key_init(struct call *c, uint32_t db, struct slice user, struc
     uint8_t *p = arena_alloc(c->arena, len);
     if (unlikely(!p))
         return RES_NO_MEMORY;
-    p[0] = REGION_META;
-    put_be32(p + 1, out->keyspace);
-    put_be16(p + META_KEY_SLOT, out->slot);
-    put_be32(p + META_KEY_SLOT + 2, out->h32);
+    meta_key_put(p, out->keyspace, out->slot, out->h32);
     if (unlikely(is_long))
         long_key_suffix(s, user, p + META_KEY_HEAD);
     else if (user.len)
@@ -52,6 +57,25 @@ enum result store_key_init(struct call *c, uint32_t db, struct slice user, struc
     out->meta.bytes = slice_of(p, len);
     out->meta.hash = engine_hash(out->meta.bytes);
     return RES_OK;
+}
+
+/* As store_key_init, for a key that is only looked ahead for. */
+bool store_key_ahead(struct shard *shard, uint32_t db, struct slice user, uint8_t *room, size_t len,
+                     struct shard_key *out)
+{
+    struct store *s = shard_store(shard);
+    uint32_t keyspace;
+    if (!s || META_KEY_HEAD + user.len > len || user.len > STORE_KEY_INLINE || !store_keyspace_now(s, db, &keyspace))
+        return false;
+    uint64_t hash = hash_siphash(&s->seed, user.data, user.len);
+    meta_key_put(room, keyspace, hash_slot(user), (uint32_t)(hash >> 32));
+    if (user.len)
+        memcpy(room + META_KEY_HEAD, user.data, user.len);
+    out->hash = hash ^ db * 0x9e3779b97f4a7c15u;
+    out->key.bytes = slice_of(room, META_KEY_HEAD + user.len);
+    out->key.hash = engine_hash(out->key.bytes);
+    __builtin_prefetch(&s->last_use[out->hash % RECENCY_CELLS]);
+    return true;
 }
 
 enum result user_key_of(const struct store *s, struct slice key, const struct meta *m, struct slice *user)

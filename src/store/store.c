@@ -27,6 +27,8 @@ enum result store_open(struct shard *shard, const struct store_options *options,
         r = expiry_open(s, msg);
     if (r != RES_OK)
         store_close(shard);
+    else
+        shard_set_prefetch(shard, store_key_ahead);
     return r;
 }
 
@@ -35,6 +37,7 @@ void store_close(struct shard *shard)
     struct store *s = shard_store(shard);
     if (!s)
         return;
+    shard_set_prefetch(shard, NULL);
     expiry_close(s);
     sampler_close(s);
     recency_close(s);

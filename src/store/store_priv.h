@@ -56,11 +56,16 @@ static inline struct store *store_of(const struct call *c) { return shard_store(
 
 /* The keyspace of a database at this run's snapshot, its own changes included. */
 enum result store_keyspace(struct call *c, uint32_t db, uint32_t *keyspace) MUST_CHECK;
+/* The newest one that is known, which may change at any time; false: it is just changing. */
+bool store_keyspace_now(struct store *s, uint32_t db, uint32_t *keyspace);
 enum result db_maps_open(struct store *s, struct errmsg *msg) MUST_CHECK;
 void db_maps_close(struct store *s);
 
 /* ---- keys (key.c) ---- */
 
+/* What shard_set_prefetch() is given. */
+bool store_key_ahead(struct shard *shard, uint32_t db, struct slice user, uint8_t *room, size_t len,
+                     struct shard_key *out);
 /* A fresh object id; RES_TOO_MANY when this epoch has none left. */
 enum result store_new_object_id(struct store *s, uint64_t *id) MUST_CHECK;
 /* [lower, upper) of a region in a keyspace. */

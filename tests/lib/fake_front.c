@@ -329,10 +329,11 @@ enum result front_get_wait(struct front_view *view, uint64_t snapshot, const str
     return RES_OK;
 }
 
-void front_prefetch(struct front_view *v, const struct engine_key *key)
+void front_prefetch(struct front_view *v, const struct engine_key *keys, unsigned n)
 {
     (void)v;
-    (void)key;
+    (void)keys;
+    (void)n;
 }
 
 /* ---- iterating: a sorted copy ---- */

@@ -278,10 +278,9 @@ static unsigned varve_get_batch(void *thread, unsigned n, char (*keys)[BENCH_KEY
     epoch_enter();
     struct front_view *v = front_view(varve.front);
     uint64_t snapshot = front_snapshot(v);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         k[i] = engine_key_of(keys[i]);
-        front_prefetch(v, &k[i]);
-    }
+    front_prefetch(v, k, n);
     for (unsigned i = 0; i < n; i++) {
         struct slice value;
         enum result r = front_get(v, snapshot, &k[i], ENGINE_NOWAIT, &value, NULL);

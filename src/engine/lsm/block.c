@@ -101,6 +101,24 @@ corrupt:
 
 /* ---- searching ---- */
 
+void block_prefetch_tags(const struct block *b)
+{
+    const uint8_t *tags = b->image + b->tags_at;
+    __builtin_prefetch(b->image);
+    for (uint32_t at = 0; at < b->count + 64 && at < 256; at += 64) /* tags, and some of the offsets behind them */
+        __builtin_prefetch(tags + at);
+}
+
+void block_prefetch_record(const struct block *b, const struct engine_key *key)
+{
+    const uint8_t *tags = b->image + b->tags_at, *t = memchr(tags, block_tag(key->hash), b->count);
+    if (t) {
+        const uint8_t *record = b->image + block_offset(b, (uint32_t)(t - tags));
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + 64);
+    }
+}
+
 int64_t block_find(const struct block *b, const struct engine_key *key, struct block_record *out)
 {
     const uint8_t *tags = b->image + b->tags_at, *end = tags + b->count, *t = tags;

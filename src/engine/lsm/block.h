@@ -91,6 +91,9 @@ static inline void block_record_at(const struct block *b, uint32_t i, struct blo
     out->value = slice_of(p, (size_t)(end - p));
 }
 
+/* Two steps of a look-up to come, for many keys at a time: the tags need the block's first line, the record needs them. */
+void block_prefetch_tags(const struct block *b);
+void block_prefetch_record(const struct block *b, const struct engine_key *key);
 /* The record of this key, or -1. */
 int64_t block_find(const struct block *b, const struct engine_key *key, struct block_record *out);
 /* The first record with key >= target: 0..count. */

@@ -375,6 +375,23 @@ enum result table_get(struct table *t, const struct engine_key *key, int flags, 
     return RES_OK;
 }
 
+const uintptr_t *table_prefetch_slot(const struct table *t, const struct engine_key *key)
+{
+    int64_t i = fences_find(&t->fences, key->bytes);
+    if (i < 0)
+        return NULL;
+    __builtin_prefetch(&t->slots[i]);
+    return &t->slots[i];
+}
+
+const struct block *table_prefetch_block(const uintptr_t *slot)
+{
+    const struct block *b = (const struct block *)(__atomic_load_n(slot, __ATOMIC_ACQUIRE) & ~CACHE_HOT);
+    if (b)
+        __builtin_prefetch(b);
+    return b;
+}
+
 uint64_t table_range_bytes(const struct table *t, struct slice lower, struct slice upper)
 {
     int64_t from = fences_find(&t->fences, lower), to = t->fences.count;

@@ -122,6 +122,10 @@ enum result table_read_block(struct table *t, uint32_t i, int env_flags, struct 
 /* RES_OK with *kind and *value (borrowed until the section ends), RES_NOT_FOUND, or why not. */
 enum result table_get(struct table *t, const struct engine_key *key, int flags, uint8_t *kind, struct slice *value,
                       struct engine_miss *miss) MUST_CHECK;
+/* The first steps of a get to come: the slot of the block that it would look into (NULL: none), then the cached block that
+ * hangs there (NULL: none). Each is being fetched and wanted by the next step. */
+const uintptr_t *table_prefetch_slot(const struct table *t, const struct engine_key *key);
+const struct block *table_prefetch_block(const uintptr_t *slot);
 /* Bytes of blocks that may hold keys of [lower, upper); an empty upper is the end. */
 uint64_t table_range_bytes(const struct table *t, struct slice lower, struct slice upper);
 

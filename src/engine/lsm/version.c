@@ -247,6 +247,8 @@ bool run_overlaps(const struct run *r, struct slice lower, struct slice upper)
 
 /* ---- reading ---- */
 
+#define PREFETCH_RUNS 8 /* of the newest: more are not looked ahead into */
+
 enum result version_get(struct engine_view *v, const struct engine_key *key, int flags, struct slice *value,
                         struct engine_miss *miss)
 {
@@ -265,14 +267,43 @@ enum result version_get(struct engine_view *v, const struct engine_key *key, int
     return RES_NOT_FOUND;
 }
 
-/* Only the filter lines: what lies behind them depends on their answer. */
-void version_prefetch(struct engine_view *v, const struct engine_key *key)
+static void prefetch_filters(struct engine_view *v, uint32_t runs, const struct engine_key *const *keys, unsigned n,
+                             const struct table *(*table)[PREFETCH_RUNS])
 {
-    for (uint32_t i = 0; i < v->run_count; i++) {
-        int64_t at = fences_find(&v->runs[i]->fences, key->bytes);
-        if (at >= 0 && v->runs[i]->tables[at]->filter.lines)
-            __builtin_prefetch(filter_line(&v->runs[i]->tables[at]->filter, key->hash));
+    for (unsigned k = 0; k < n; k++)
+        for (uint32_t i = 0; i < runs; i++) {
+            int64_t at = fences_find(&v->runs[i]->fences, keys[k]->bytes);
+            const struct table *t = at >= 0 ? v->runs[i]->tables[at] : NULL;
+            table[k][i] = t && t->filter.lines ? t : NULL;
+            if (table[k][i])
+                __builtin_prefetch(filter_line(&t->filter, keys[k]->hash));
+        }
+}
+
+/* Filter lines of all keys; for each the block, by its slot, of the first table whose filter says perhaps; the block's
+ * tags; the record. Each step finds in the cache what the one before has fetched. */
+void version_prefetch(struct engine_view *v, const struct engine_key *const *keys, unsigned n)
+{
+    const struct table *table[ENGINE_PREFETCH_MAX][PREFETCH_RUNS];
+    const uintptr_t *slot[ENGINE_PREFETCH_MAX];
+    const struct block *block[ENGINE_PREFETCH_MAX];
+    uint32_t runs = v->run_count < PREFETCH_RUNS ? v->run_count : PREFETCH_RUNS;
+    assert(n <= ENGINE_PREFETCH_MAX);
+    prefetch_filters(v, runs, keys, n, table);
+    for (unsigned k = 0; k < n; k++) {
+        slot[k] = NULL;
+        for (uint32_t i = 0; i < runs && !slot[k]; i++)
+            if (table[k][i] && filter_may_hold(&table[k][i]->filter, keys[k]->hash))
+                slot[k] = table_prefetch_slot(table[k][i], keys[k]);
     }
+    for (unsigned k = 0; k < n; k++)
+        block[k] = slot[k] ? table_prefetch_block(slot[k]) : NULL;
+    for (unsigned k = 0; k < n; k++)
+        if (block[k])
+            block_prefetch_tags(block[k]);
+    for (unsigned k = 0; k < n; k++)
+        if (block[k])
+            block_prefetch_record(block[k], keys[k]);
 }
 
 uint64_t version_range_bytes(struct engine_view *v, struct slice lower, struct slice upper)

@@ -72,7 +72,7 @@ bool run_overlaps(const struct run *r, struct slice lower, struct slice upper);
 
 enum result version_get(struct engine_view *v, const struct engine_key *key, int flags, struct slice *value,
                         struct engine_miss *miss);
-void version_prefetch(struct engine_view *v, const struct engine_key *key);
+void version_prefetch(struct engine_view *v, const struct engine_key *const *keys, unsigned n);
 uint64_t version_range_bytes(struct engine_view *v, struct slice lower, struct slice upper);
 /* Holds a reference on the version. */
 enum result version_iter(struct engine_view *v, struct slice lower, struct slice upper, int flags, struct iter **out)

@@ -125,7 +125,10 @@ static enum result fill(struct engine *e, struct engine_miss *miss) { return eng
 
 static void miss_fini(struct engine *e, struct engine_miss *miss) { engine_lsm.miss_fini(inner(e), miss); }
 
-static void prefetch(struct engine_view *v, const struct engine_key *key) { engine_lsm.prefetch(v, key); }
+static void prefetch(struct engine_view *v, const struct engine_key *const *keys, unsigned n)
+{
+    engine_lsm.prefetch(v, keys, n);
+}
 
 static enum result iter_open(struct engine_view *v, struct slice lower, struct slice upper, int flags,
                              struct iter **out)
