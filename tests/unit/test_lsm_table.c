@@ -150,8 +150,10 @@ static void fill_in(struct bench *b, size_t n, size_t key_max, size_t value_max)
     b->records = calloc(n, sizeof *b->records);
     b->count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i && slice_eq(keys[i], keys[i - 1]))
+        if (b->count && slice_eq(keys[i], b->records[b->count - 1].key)) {
+            free((void *)(uintptr_t)keys[i].data);
             continue;
+        }
         struct record *r = &b->records[b->count++];
         size_t len = below(10) ? below(value_max) : 0;
         uint8_t *v = malloc(len + 1);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "config.h"
 
 #define LZ4_FLAG 0x80000000u
 

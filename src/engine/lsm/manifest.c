@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "config.h"
 
 #define HEADER 12
 #define SECTOR 512

@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "config.h"
 
 /* ---- opening ---- */
 
