@@ -40,9 +40,12 @@ struct front {
     atomic_bool gate_held, no_space, frozen;
     atomic_int refusal;
     _Atomic uint64_t waits, kicks, tables, views;
-    struct os_mutex lock; /* of what follows */
+    struct os_mutex gate_lock; /* the gate does not move once it is frozen */
+    struct os_mutex lock;      /* of what follows */
     struct count_step *steps;
     size_t step_count, step_cap;
+    void (*on_refused)(void *arg); /* set while nothing runs */
+    void *on_refused_arg;
     void (*on_wait)(void *arg);
     void *on_wait_arg;
     struct front_identity identity;
@@ -62,6 +65,7 @@ enum result front_open(const struct front_options *options, struct front **out, 
     assert(f != NULL);
     f->options = *options;
     os_mutex_init(&f->lock);
+    os_mutex_init(&f->gate_lock);
     *out = f;
     return RES_OK;
 }
@@ -80,6 +84,7 @@ enum result front_close(struct front *f)
         }
     free(f->steps);
     os_mutex_fini(&f->lock);
+    os_mutex_fini(&f->gate_lock);
     free(f);
     return RES_OK;
 }
@@ -98,12 +103,12 @@ void front_set_fsync(struct front *f, enum front_fsync mode) { f->options.fsync 
 
 static void gate_raise(struct front *f, uint64_t sequence)
 {
-    if (atomic_load(&f->frozen))
-        return;
-    uint64_t old = atomic_load(&f->gate);
-    while (old < sequence && !atomic_compare_exchange_weak(&f->gate, &old, sequence))
-        ;
-    if (old < sequence && f->options.on_gate)
+    os_mutex_lock(&f->gate_lock);
+    bool moves = !atomic_load(&f->frozen) && sequence > atomic_load(&f->gate);
+    if (moves)
+        atomic_store(&f->gate, sequence);
+    os_mutex_unlock(&f->gate_lock);
+    if (moves && f->options.on_gate)
         f->options.on_gate(f->options.arg, sequence);
 }
 
@@ -132,8 +137,10 @@ void fake_refuse(struct front *f, enum result refusal) { atomic_store(&f->refusa
 
 void fake_fail(struct front *f)
 {
-    atomic_store(&f->frozen, true);
-    if (f->options.on_failure)
+    os_mutex_lock(&f->gate_lock);
+    bool first = !atomic_exchange(&f->frozen, true);
+    os_mutex_unlock(&f->gate_lock);
+    if (first && f->options.on_failure)
         f->options.on_failure(f->options.arg, RES_IO, "the log of the test failed");
 }
 
@@ -154,6 +161,12 @@ void fake_on_wait(struct front *f, void (*fn)(void *arg), void *arg)
     f->on_wait = fn;
     f->on_wait_arg = arg;
     os_mutex_unlock(&f->lock);
+}
+
+void fake_on_refused(struct front *f, void (*fn)(void *arg), void *arg)
+{
+    f->on_refused = fn;
+    f->on_refused_arg = arg;
 }
 
 /* ---- writing ---- */
@@ -207,7 +220,12 @@ enum result front_reserve(struct front *f, const struct batch *b)
         return RES_INVALID;
     if (atomic_load(&f->refusal))
         return (enum result)atomic_load(&f->refusal);
-    return atomic_load(&f->no_space) ? RES_WOULD_BLOCK : RES_OK;
+    if (!atomic_load(&f->no_space))
+        return RES_OK;
+    sched_point(SCHED_COMMIT);
+    if (f->on_refused)
+        f->on_refused(f->on_refused_arg);
+    return RES_WOULD_BLOCK;
 }
 
 static void count(struct front *f, const struct batch *b, uint64_t sequence)

@@ -15,6 +15,8 @@ void fake_gate_follow(struct front *f);
 void fake_gate_to(struct front *f, uint64_t sequence); /* at most visible; calls on_gate */
 /* front_reserve answers RES_WOULD_BLOCK until there is space again (on_space is called), or `refusal`. */
 void fake_space(struct front *f, bool available);
+/* Called when space was refused, before front_reserve returns; NULL: none. */
+void fake_on_refused(struct front *f, void (*fn)(void *arg), void *arg);
 void fake_refuse(struct front *f, enum result refusal); /* RES_OK: no more */
 /* Freezes the gate where it is; calls on_failure. */
 void fake_fail(struct front *f);

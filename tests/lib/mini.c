@@ -4,11 +4,11 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/num.h"
+#include "os/env_memory.h"
 
 /* ---- records ---- */
 
@@ -39,6 +39,8 @@ static enum result value_read(struct call *c, struct mini_key *k, struct mini_va
 {
     struct slice raw;
     memset(v, 0, sizeof *v);
+    if (c->session)
+        ((struct mini_client *)c->session->connection)->snapshot = c->snapshot;
     enum result r = call_get(c, &k->key, &raw);
     if (r == RES_OK) {
         assert(raw.len >= 8);
@@ -340,20 +342,19 @@ static enum result cmd_fail(struct call *c)
     return reply_error(c->reply, "%.*s", (int)c->argv[1].len, (const char *)c->argv[1].data);
 }
 
+struct env *mini_clock;
+
 static enum result cmd_spin(struct call *c)
 {
     uint64_t ms = 0;
     if (num_parse_u64(c->argv[2], &ms) != RES_OK)
         return reply_syntax_error(c->reply);
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t start = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000, now;
-    do {
+    assert(mini_clock != NULL);
+    for (uint64_t us = 0; us < ms * 1000; us += 100) {
         if (call_too_long(c))
             return RES_WOULD_BLOCK;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-    } while (now - start < ms);
+        env_memory_advance(mini_clock, 100000);
+    }
     return cmd_set(c);
 }
 
@@ -384,6 +385,18 @@ static enum result cmd_spin(struct call *c)
 MINI_TABLE(MINI_COMMAND)
 #define MINI_ENTRY(number, word, fl, spec) [number] = {.command = &command_##word, .id = number, .full_name = #word},
 const struct command_entry mini_entry[MINI_COUNT] = {MINI_TABLE(MINI_ENTRY)};
+
+#define MINI_LONG(id, word, fl, spec)                                                                                  \
+    static enum result long_run_##word(struct call *c)                                                                 \
+    {                                                                                                                  \
+        return (c->mode & (CALL_LATCHED | CALL_MAY_WAIT)) == CALL_LATCHED ? RES_WOULD_BLOCK : cmd_##word(c);           \
+    }                                                                                                                  \
+    static const struct command long_##word = {.name = #word, .flags = (fl) | CMD_LONG, .run = long_run_##word};
+MINI_TABLE(MINI_LONG)
+#define MINI_LONG_ENTRY(number, word, fl, spec) [number] = {.command = &long_##word, .id = number, .full_name = #word},
+static const struct command_entry long_entry[MINI_COUNT] = {MINI_TABLE(MINI_LONG_ENTRY)};
+
+const struct command_entry *mini_long(enum mini_command cmd) { return &long_entry[cmd]; }
 
 /* ---- clients ---- */
 

@@ -26,10 +26,14 @@ enum mini_command {
     MINI_FLUSH,   /* FLUSH: signals the database map */
     MINI_PING,    /* CMD_SESSION, fast */
     MINI_FAIL,    /* FAIL text: an error reply; CMD_SESSION */
-    MINI_SPIN,    /* SPIN key ms: asks call_too_long for so long, then sets the key */
+    MINI_SPIN,    /* SPIN key ms: works so long by mini_clock, asking call_too_long, then sets the key */
     MINI_COUNT,
 };
 extern const struct command_entry mini_entry[MINI_COUNT];
+/* The same command, declared as long: it goes to the pool at once; a write is prepared, and always too long for the latch. */
+const struct command_entry *mini_long(enum mini_command cmd);
+
+extern struct env *mini_clock; /* an env_memory */
 
 /* ---- clients ---- */
 struct mini_client {
@@ -43,6 +47,7 @@ struct mini_client {
     void (*on_completed)(struct mini_client *c); /* or NULL; on the pool thread, after is_back */
     void *owner;
     atomic_int refs;
+    uint64_t snapshot; /* of the last run */
     /* The command being run. */
     const struct command_entry *entry;
     int argc;

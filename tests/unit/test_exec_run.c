@@ -6,7 +6,7 @@
  *     times nobody overtakes them any more;
  *   - a failed log shows nothing above the gate and refuses writes;
  *   - large batches become private tables; refused commands leave nothing behind.
- * The workers are moved by this one thread; the pool has its own. */
+ * The workers are moved by this one thread, the clock stands unless the test moves it; the pool has its own threads. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -24,14 +24,14 @@ static struct mini_client a, b, c;
 
 static void setup(int pool_threads)
 {
+    env = mini_clock = env_memory_new(1, ENV_MEMORY_PLAIN);
     struct shard_options o = {
-        .front = {.env = env_posix()},
+        .front = {.env = env},
         .pool_threads = pool_threads,
         .command_count = MINI_COUNT,
         .batch_limit = 8 << 20,
     };
     struct errmsg msg;
-    env = env_posix();
     tap_require(shard_open(&o, &shard, &msg) == RES_OK);
     front = shard_front(shard);
     mini_worker_init(&one, shard, "one");
@@ -49,6 +49,7 @@ static void teardown(void)
     mini_worker_fini(&one);
     mini_worker_fini(&two);
     tap_check(shard_close(shard) == RES_OK);
+    env_memory_free(env);
 }
 
 static const char *do_a(enum mini_command cmd, const char *args) { return mini_do(one.exec, &a, cmd, args); }
@@ -108,6 +109,7 @@ static void a_busy_latch_parks_and_its_release_wakes(void)
     exec_row_end(two.exec);
     tap_eq_str(do_b(MINI_GET, "k"), "$-1\r\n"); /* reads go on; the gate has moved only after the row */
     tap_eq_u64(atomic_load(&two.wakes), 0);
+    env_memory_advance(env, 70000);
     exec_row_end(one.exec);
     tap_eq_u64(atomic_load(&two.wakes), 1);
     tap_eq_str(do_b(MINI_SET, "k 2"), "+OK\r\n");
@@ -115,7 +117,9 @@ static void a_busy_latch_parks_and_its_release_wakes(void)
     tap_eq_str(do_a(MINI_GET, "k"), "$1\r\n3\r\n");
     struct shard_stats s = stats();
     tap_eq_u64(s.latch_parks, 1);
-    tap_check(s.latch_takes == 3 && s.latch_held_ns > 0 && s.latch_held_max_ns > 0);
+    tap_eq_u64(s.latch_takes, 3);
+    tap_eq_u64(s.latch_held_ns, 70000);
+    tap_eq_u64(s.latch_held_max_ns, 70000);
     teardown();
 }
 
@@ -144,6 +148,40 @@ static void who_has_nothing_to_write_any_more_passes_the_latch_on(void)
     teardown();
 }
 
+/* Two is queued behind three and takes the latch for another connection, before it was told: the connection that parked
+ * must hear of it. */
+static void a_worker_that_takes_the_latch_by_luck_wakes_its_own(void)
+{
+    struct mini_worker three;
+    struct mini_client d;
+    setup(2);
+    mini_worker_init(&three, shard, "three");
+    mini_client_init(&d, 4);
+    mini_prepare(&a, MINI_SET, "k 1");
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    mini_prepare(&d, MINI_SET, "k 4");
+    tap_check(mini_run(three.exec, &d) == EXEC_PARKED);
+    exec_row_end(three.exec);
+    mini_prepare(&b, MINI_SET, "k 2");
+    tap_check(mini_run(two.exec, &b) == EXEC_PARKED);
+    exec_row_end(two.exec);
+    exec_row_end(one.exec);
+    tap_eq_u64(atomic_load(&three.wakes), 1);
+    tap_eq_u64(atomic_load(&two.wakes), 0);
+    mini_prepare(&c, MINI_SET, "k 3");
+    enum exec_outcome o = mini_run(two.exec, &c);
+    exec_row_end(two.exec);
+    tap_check(o == EXEC_DONE);
+    tap_eq_u64(atomic_load(&two.wakes), 1);
+    tap_check(mini_run(three.exec, &d) == EXEC_DONE);
+    exec_row_end(three.exec);
+    tap_check(mini_run(two.exec, &b) == EXEC_DONE);
+    exec_row_end(two.exec);
+    mini_client_fini(&d);
+    mini_worker_fini(&three);
+    teardown();
+}
+
 /* After a millisecond of waiting nobody else may take the latch first. */
 static void who_waited_a_millisecond_goes_first(void)
 {
@@ -153,7 +191,7 @@ static void who_waited_a_millisecond_goes_first(void)
     mini_prepare(&b, MINI_SET, "k 2");
     tap_check(mini_run(two.exec, &b) == EXEC_PARKED);
     exec_row_end(two.exec);
-    usleep(1500);
+    env_memory_advance(env, 1500000);
     exec_row_end(one.exec);
     mini_prepare(&a, MINI_SET, "k 4");
     tap_check(mini_run(one.exec, &a) == EXEC_PARKED);
@@ -185,6 +223,26 @@ static void without_log_space_a_write_parks_and_keeps_nothing(void)
     tap_eq_u64(atomic_load(&one.wakes), 1);
     tap_eq_u64(atomic_load(&two.wakes), 0);
     tap_eq_str(do_a(MINI_SET, "k 2"), "+OK\r\n");
+    teardown();
+}
+
+/* The space comes between the refusal and the parking, so nobody will tell again. */
+static void space_now(void *arg)
+{
+    (void)arg;
+    fake_on_refused(front, NULL, NULL);
+    fake_space(front, true);
+}
+
+static void log_space_that_comes_while_parking_is_not_missed(void)
+{
+    setup(2);
+    fake_space(front, false);
+    fake_on_refused(front, space_now, NULL);
+    mini_prepare(&a, MINI_SET, "k 1");
+    enum exec_outcome o = mini_run(one.exec, &a);
+    exec_row_end(one.exec);
+    tap_check(o == EXEC_DONE || atomic_load(&one.wakes) > 0);
     teardown();
 }
 
@@ -272,7 +330,7 @@ static void an_overtaken_prepared_command_runs_again(void)
 static enum result touch_and_chill(struct call *call);
 static struct {
     int runs, overtake;
-    bool slow;
+    bool slow, flush;
     enum exec_outcome other;
 } probe;
 
@@ -283,10 +341,11 @@ static enum result touch_and_chill(struct call *call)
         return RES_WOULD_BLOCK;
     probe.runs++;
     probe.slow |= (call->mode & CALL_LATCHED) != 0;
+    call->seen.used_dbs = true;
     enum result r = mini_entry[MINI_INCR].command->run(call);
     if (r == RES_OK && probe.overtake > 0) {
         probe.overtake--;
-        mini_prepare(&c, MINI_INCR, "k");
+        mini_prepare(&c, probe.flush ? MINI_FLUSH : MINI_INCR, probe.flush ? "" : "k");
         probe.other = mini_run(two.exec, &c);
         exec_row_end(two.exec);
     }
@@ -451,6 +510,108 @@ static void a_command_that_takes_too_long_moves_to_the_pool(void)
     teardown();
 }
 
+static void a_row_ends_after_200_us(void)
+{
+    setup(2);
+    mini_prepare(&a, MINI_SET, "k 1");
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    env_memory_advance(env, 150000);
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    mini_prepare(&b, MINI_SET, "k 2");
+    tap_check(mini_run(two.exec, &b) == EXEC_PARKED);
+    env_memory_advance(env, 60000);
+    mini_prepare(&c, MINI_GET, "k"); /* a short read runs inside the row, and ends it as a write would */
+    tap_check(mini_run(one.exec, &c) == EXEC_DONE);
+    tap_eq_u64(atomic_load(&two.wakes), 1);
+    tap_check(mini_run(two.exec, &b) == EXEC_DONE);
+    mini_prepare(&a, MINI_LIST, "k"); /* a read that may take long does not keep the latch */
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    exec_row_end(two.exec);
+    mini_prepare(&b, MINI_SET, "k 3");
+    tap_check(mini_run(two.exec, &b) == EXEC_DONE);
+    mini_prepare(&b, MINI_LIST, "k");
+    tap_check(mini_run(two.exec, &b) == EXEC_DONE);
+    mini_prepare(&a, MINI_SET, "k 4");
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    exec_row_end(one.exec);
+    teardown();
+}
+
+/* PERSIST of a key that is due in a moment is not yet shown to others; no reader may find the key expired meanwhile,
+ * for the PERSIST, which says that it was in time, comes first in everybody's order. */
+static void readers_do_not_outrun_the_clock_of_writes_they_do_not_see(void)
+{
+    setup(2);
+    uint64_t now = env->ops->real_ms(env);
+    char text[64];
+    snprintf(text, sizeof text, "k v %" PRIu64, now + 50);
+    tap_eq_str(do_a(MINI_SET, text), "+OK\r\n");
+    snprintf(text, sizeof text, "l v %" PRIu64, now + 50);
+    tap_eq_str(do_a(MINI_SET, text), "+OK\r\n");
+    fake_gate_hold(front);
+    env_memory_advance(env, 40000000);
+    tap_eq_str(do_a(MINI_PERSIST, "k"), ":1\r\n");
+    env_memory_advance(env, 60000000);
+    tap_eq_str(do_b(MINI_GET, "k"), "$1\r\nv\r\n");
+    tap_eq_str(do_b(MINI_GET, "l"), "$1\r\nv\r\n"); /* the same moment for all keys */
+    tap_eq_str(do_a(MINI_GET, "l"), "$-1\r\n");     /* who sees the PERSIST sees today's time */
+    fake_chill(front, 1000);
+    tap_eq_str(do_b(MINI_GET, "k"), "$1\r\nv\r\n"); /* on the pool too */
+    fake_gate_follow(front);
+    tap_eq_str(do_b(MINI_GET, "k"), "$1\r\nv\r\n");
+    tap_eq_str(do_b(MINI_GET, "l"), "$-1\r\n");
+    /* While a write runs: the time stands for readers. */
+    snprintf(text, sizeof text, "m v %" PRIu64, env->ops->real_ms(env) + 1);
+    mini_prepare(&a, MINI_SET, text);
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    fake_gate_follow(front);
+    env_memory_advance(env, 5000000);
+    tap_eq_str(do_b(MINI_GET, "m"), "$1\r\nv\r\n");
+    exec_row_end(one.exec);
+    tap_eq_str(do_b(MINI_GET, "m"), "$-1\r\n");
+    teardown();
+}
+
+/* A key that the preparation saw alive is due when it commits: it runs again, and finds it gone. */
+static void a_prepared_command_is_not_valid_when_its_key_is_due(void)
+{
+    setup(1);
+    char text[64];
+    snprintf(text, sizeof text, "k 5 %" PRIu64, env->ops->real_ms(env) + 10);
+    tap_eq_str(do_a(MINI_SET, text), "+OK\r\n");
+    fake_chill(front, 1000);
+    fake_space(front, false); /* holds the commit up */
+    mini_prepare(&a, MINI_INCR, "k");
+    tap_check(mini_run(one.exec, &a) == EXEC_AWAY);
+    exec_row_end(one.exec);
+    while (fake_waits(front) == 0)
+        usleep(100);
+    usleep(20000);
+    env_memory_advance(env, 20000000);
+    fake_space(front, true);
+    mini_collect(&a);
+    tap_eq_str(mini_reply(&a), ":1\r\n");
+    teardown();
+}
+
+/* What looked at the database map is not valid after FLUSHDB; what looked at a counter, after any commit. */
+static void a_flush_overtakes_prepared_commands(void)
+{
+    setup(1);
+    (void)do_a(MINI_SET, "k 5");
+    memset(&probe, 0, sizeof probe);
+    probe.overtake = 1;
+    probe.flush = true;
+    mini_prepare(&a, MINI_INCR, "k");
+    a.entry = &long_entry;
+    tap_check(mini_run(one.exec, &a) == EXEC_AWAY);
+    exec_row_end(one.exec);
+    mini_collect(&a);
+    tap_eq_str(mini_reply(&a), ":6\r\n");
+    tap_eq_u64((uint64_t)probe.runs, 2);
+    teardown();
+}
+
 static void a_rerun_draws_the_same_random_numbers(void)
 {
     setup(1);
@@ -546,6 +707,7 @@ static void a_pause_parks_and_its_end_wakes(void)
     shard_pause(shard, SHARD_PAUSE_ALL, env->ops->real_ms(env) + 30);
     mini_prepare(&b, MINI_GET, "k");
     tap_check(mini_run(two.exec, &b) == EXEC_PARKED);
+    env_memory_advance(env, 40000000);
     for (int i = 0; i < 2000 && atomic_load(&two.wakes) == 0; i++)
         usleep(1000);
     tap_eq_u64(atomic_load(&two.wakes), 1);
@@ -687,8 +849,10 @@ int main(void)
     tap_test(a_write_that_writes_nothing_waits_for_what_it_saw);
     tap_test(a_busy_latch_parks_and_its_release_wakes);
     tap_test(who_has_nothing_to_write_any_more_passes_the_latch_on);
+    tap_test(a_worker_that_takes_the_latch_by_luck_wakes_its_own);
     tap_test(who_waited_a_millisecond_goes_first);
     tap_test(without_log_space_a_write_parks_and_keeps_nothing);
+    tap_test(log_space_that_comes_while_parking_is_not_missed);
     tap_test(a_refusal_of_the_file_system_is_the_clients_error);
     tap_test(cold_reads_and_writes_are_answered_by_the_pool);
     tap_test(the_pool_keeps_the_gate_too);
@@ -700,6 +864,10 @@ int main(void)
     tap_test(a_large_write_becomes_a_private_table);
     tap_test(a_long_command_is_whole_and_iterates_over_its_own_writes);
     tap_test(a_command_that_takes_too_long_moves_to_the_pool);
+    tap_test(a_row_ends_after_200_us);
+    tap_test(readers_do_not_outrun_the_clock_of_writes_they_do_not_see);
+    tap_test(a_prepared_command_is_not_valid_when_its_key_is_due);
+    tap_test(a_flush_overtakes_prepared_commands);
     tap_test(a_rerun_draws_the_same_random_numbers);
     tap_test(counters_are_those_of_the_snapshot);
     tap_test(the_gate_wakes_who_holds_replies_back_once);

@@ -1,0 +1,59 @@
+/* The checker itself (tests/lib/linear.h): it accepts what has an order and refuses what has none. */
+#include "tests/lib/linear.h"
+#include "tests/lib/tap.h"
+
+static char why[8192];
+#define N LINEAR_NIL
+#define CHECK(...)                                                                                                     \
+    linear_check((struct linear_op[]){__VA_ARGS__},                                                                    \
+                 sizeof((struct linear_op[]){__VA_ARGS__}) / sizeof(struct linear_op), why, sizeof why)
+
+static void orders_that_exist_are_found(void)
+{
+    tap_check(CHECK({LINEAR_GET, .result = {N}, .called = 1, .replied = 2}));
+    /* A read beside a write may show either value. */
+    tap_check(CHECK({LINEAR_SET, .value = 5, .called = 1, .replied = 10},
+                    {LINEAR_GET, .result = {N}, .called = 2, .replied = 3},
+                    {LINEAR_GET, .result = {5}, .called = 4, .replied = 5}));
+    tap_check(CHECK({LINEAR_INCR, .result = {2}, .called = 1, .replied = 10},
+                    {LINEAR_INCR, .result = {1}, .called = 2, .replied = 11},
+                    {LINEAR_SETNX, .value = 7, .result = {0}, .called = 12, .replied = 13}));
+    /* Without a reply it may have happened or not. */
+    tap_check(CHECK({LINEAR_SET, .value = 5, .called = 1}, {LINEAR_GET, .result = {N}, .called = 2, .replied = 3}));
+    tap_check(CHECK({LINEAR_SET, .value = 5, .called = 1}, {LINEAR_GET, .result = {5}, .called = 2, .replied = 3}));
+    tap_check(CHECK({LINEAR_MSET, .value = 1, .called = 1, .replied = 9},
+                    {LINEAR_SET, .key = 2, .value = 2, .called = 2, .replied = 8},
+                    {LINEAR_MGET, .result = {1, 1, 2, 1}, .called = 10, .replied = 11}));
+}
+
+static void histories_without_an_order_are_refused(void)
+{
+    /* A stale read. */
+    tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1, .replied = 2},
+                     {LINEAR_GET, .result = {N}, .called = 3, .replied = 4}));
+    /* Back in time: new, then old. */
+    tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1, .replied = 10},
+                     {LINEAR_GET, .result = {5}, .called = 2, .replied = 3},
+                     {LINEAR_GET, .result = {N}, .called = 4, .replied = 5}));
+    /* A lost update, a torn batch, two winners. */
+    tap_check(!CHECK({LINEAR_INCR, .result = {1}, .called = 1, .replied = 10},
+                     {LINEAR_INCR, .result = {1}, .called = 2, .replied = 11}));
+    tap_check(!CHECK({LINEAR_MSET, .value = 1, .called = 1, .replied = 9},
+                     {LINEAR_MGET, .result = {1, N, 1, 1}, .called = 2, .replied = 8}));
+    tap_check(!CHECK({LINEAR_SETNX, .value = 1, .result = {1}, .called = 1, .replied = 9},
+                     {LINEAR_SETNX, .value = 2, .result = {1}, .called = 2, .replied = 8}));
+    tap_check(strstr(why, "SETNX") != NULL);
+    /* A pipeline: one client's operations overlap, and yet are in order. */
+    tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1, .replied = 10, .client = 1},
+                     {LINEAR_GET, .result = {N}, .called = 2, .replied = 11, .client = 1}));
+    /* What never happened was seen. */
+    tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1}, {LINEAR_GET, .result = {6}, .called = 2, .replied = 3}));
+    tap_check(!CHECK({LINEAR_GET, .result = {5}, .called = 1, .replied = 3}, {LINEAR_SET, .value = 5, .called = 4}));
+}
+
+int main(void)
+{
+    tap_test(orders_that_exist_are_found);
+    tap_test(histories_without_an_order_are_refused);
+    return tap_done();
+}
