@@ -201,6 +201,7 @@ def config_answers_errors_as_redis_does():
         ('MEMORY', 'USAGE', 'nokey', 'SAMPLES', '-1'), ('MEMORY', 'USAGE', 'nokey', 'SAMPLES', 'x'),
         ('MEMORY', 'PURGE'), ('MODULE', 'LIST'), ('DEBUG', 'nothing'), ('DEBUG', 'OBJECT', 'nokey'),
         ('FUNCTION', 'FLUSH', 'x'), ('FUNCTION', 'FLUSH'), ('FUNCTION', 'LIST'), ('INFO', 'nothing'),
+        ('CLUSTER', 'INFO'), ('CLUSTER',), ('READONLY',), ('READWRITE',), ('ROLE',), ('ROLE', 'x'),
     ]
     with server.Varved('--enable-debug-command', 'yes') as v, server.Redis() as r:
         with v.connect() as ours, r.connect() as theirs:
