@@ -58,6 +58,21 @@ void front_view_unref(struct front_view *v)
         epoch_retire(&v->retired, view_destroy);
 }
 
+/* Being published is a reference, and it ends a grace period after a newer view was published. So whoever loaded the
+ * view in an epoch section may take a reference of his own: the count cannot have reached 0. */
+static void view_unpublished(struct epoch_entry *entry)
+{
+    struct front_view *v = (struct front_view *)(void *)((char *)entry - offsetof(struct front_view, retired));
+    if (atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1)
+        view_destroy(entry);
+}
+
+static void view_unpublish(struct front_view *v)
+{
+    if (v)
+        epoch_retire(&v->retired, view_unpublished);
+}
+
 void view_publish(struct front *f, struct front_view *v)
 {
     v->front = f;
@@ -69,14 +84,14 @@ void view_publish(struct front *f, struct front_view *v)
     }
     v->engine = f->ops->view_acquire(f->engine);
     atomic_fetch_add_explicit(&f->views, 1, memory_order_relaxed);
-    front_view_unref(atomic_exchange_explicit(&f->view, v, memory_order_acq_rel));
+    view_unpublish(atomic_exchange_explicit(&f->view, v, memory_order_acq_rel));
     sched_point(SCHED_VIEW);
 }
 
 /* At the end: no reader may be left. */
 void view_drop_all(struct front *f)
 {
-    front_view_unref(atomic_exchange(&f->view, NULL));
+    view_unpublish(atomic_exchange(&f->view, NULL));
     epoch_drain();
     for (int i = 0; i < f->source_count; i++)
         source_unref(f->sources[i]);
@@ -109,16 +124,10 @@ struct front_view *front_view(struct front *f)
 struct front_view *front_view_ref(struct front *f)
 {
     epoch_enter();
-    for (;;) {
-        struct front_view *v = front_view(f);
-        uint64_t refs = atomic_load_explicit(&v->refs, memory_order_relaxed);
-        while (refs > 0)
-            if (atomic_compare_exchange_weak_explicit(&v->refs, &refs, refs + 1, memory_order_acquire,
-                                                      memory_order_relaxed)) {
-                epoch_leave();
-                return v;
-            }
-    }
+    struct front_view *v = front_view(f);
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+    epoch_leave();
+    return v;
 }
 
 uint64_t front_view_last(struct front_view *v)
