@@ -164,7 +164,7 @@ struct failing {
     int moves_left;
     enum result how;
     int *closed;
-    char key[8];
+    char key[16];
     int at;
 };
 
