@@ -263,6 +263,31 @@ void store_set_active_expiry(struct shard *s, bool on)
         atomic_store_explicit(&store->expiry->paused, !on, memory_order_relaxed);
 }
 
+static enum result delete_due_key(struct call *c)
+{
+    const struct store_key *due = call_background_arg(c);
+    struct store_key *key = arena_alloc(c->arena, sizeof *key);
+    struct object o;
+    if (!key)
+        return RES_NO_MEMORY;
+    enum result r = store_key_init(c, due->db, due->user, key);
+    return r == RES_OK ? store_write(c, key, &o) : r; /* which deletes it first */
+}
+
+enum result expiry_met_due_key(struct call *c, struct store_key *key)
+{
+    const struct store *store = store_of(c);
+    if (likely(c->overlay || !store->expiry || !atomic_load_explicit(&store->expiry->paused, memory_order_relaxed)))
+        return RES_OK;
+    if (!(c->mode & CALL_MAY_WAIT))
+        return RES_WOULD_BLOCK;
+    uint64_t sequence = 0;
+    enum result r = exec_background(c->shard, delete_due_key, key, &sequence);
+    if (sequence > c->bind)
+        c->bind = sequence;
+    return r;
+}
+
 void expiry_close(struct store *s)
 {
     struct expiry *e = s->expiry;

@@ -84,8 +84,11 @@ enum result store_read(struct call *c, struct store_key *key, int flags, struct 
     enum result r = object_load(c, key, out);
     if (unlikely(r != RES_OK))
         return r;
-    if (out->exists && is_expired(c, out->expire_ms))
+    if (out->exists && is_expired(c, out->expire_ms)) {
         *out = (struct object){.key = key};
+        if ((r = expiry_met_due_key(c, key)) != RES_OK)
+            return r;
+    }
     if (!(flags & LOOKUP_NO_STATS))
         store_count_lookup(c, out);
     if (!(flags & LOOKUP_NO_TOUCH))

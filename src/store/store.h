@@ -129,7 +129,7 @@ enum result store_swap_db(struct call *c, uint32_t a, uint32_t b) MUST_CHECK;
 enum result store_db_size(struct call *c, uint32_t db, int64_t *keys, int64_t *expires) MUST_CHECK;
 /* Milliseconds of TTL, averaged over a sample, for INFO keyspace. */
 uint64_t store_avg_ttl(struct shard *s, uint32_t db);
-/* false: due keys are deleted only when a command meets them (DEBUG SET-ACTIVE-EXPIRE). */
+/* false: due keys are deleted only when a command meets them, as a read or a write (DEBUG SET-ACTIVE-EXPIRE). */
 void store_set_active_expiry(struct shard *s, bool on);
 
 /* ---- iteration over keys ---- */

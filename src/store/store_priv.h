@@ -136,6 +136,8 @@ enum result expiry_reindex(struct call *c, const struct store_key *key, uint64_t
     MUST_CHECK;
 enum result expiry_move_entry(struct call *c, struct object *o) MUST_CHECK;
 enum result expiry_database_changed(struct call *c, uint32_t db) MUST_CHECK;
+/* A read has met a due key. Nothing, unless active expiry is stopped: then this is what deletes it, on the pool. */
+enum result expiry_met_due_key(struct call *c, struct store_key *key) MUST_CHECK;
 enum result expiry_open(struct store *s, struct errmsg *msg) MUST_CHECK;
 void expiry_close(struct store *s);
 

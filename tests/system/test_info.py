@@ -328,6 +328,12 @@ def expiry_can_be_stopped():
         c.call('SET', 'k', 'v', 'PX', 50)
         time.sleep(0.4)
         tap.eq(c.call('DBSIZE'), 1)
+        tap.eq(c.call('GET', 'k'), None)
+        tap.eq(c.call('DBSIZE'), 0, 'the read deleted it')
+        tap.eq(int(info(c)['expired_keys']), 1)
+        c.call('SET', 'k', 'v', 'PX', 50)
+        time.sleep(0.4)
+        tap.eq(c.call('DBSIZE'), 1)
         tap.eq(c.call('DEBUG', 'SET-ACTIVE-EXPIRE', '1'), OK)
         tap.until(lambda: c.call('DBSIZE') == 0, 2, what='the key is gone')
 
