@@ -140,17 +140,32 @@ static void new_identity(struct front *f)
     snprintf(id->engine, sizeof(id->engine), "%s", f->ops->name);
 }
 
+/* Is this the name of a file or folder that front or engine keep in a data directory? Others may lie there too (a log
+ * file, a configuration): they are left alone. */
+static bool is_ours(const char *name)
+{
+    static const char *const names[] = {"LOCK", "BOOT", "IDENTITY", "CURRENT", "wal", "sst"};
+    size_t len = strlen(name);
+    if (len > 4 && strcmp(name + len - 4, ".tmp") == 0) /* env_install_file's, interrupted */
+        len -= 4;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        if (strlen(names[i]) == len && strncmp(names[i], name, len) == 0)
+            return true;
+    return strncmp(name, "MANIFEST-", 9) == 0;
+}
+
+/* Files of a data directory in one that has no IDENTITY. */
 struct listing {
-    int strangers;
+    int remains;
     char first[256];
 };
 
-static void note_stranger(void *arg, const char *name)
+static void note_remains(void *arg, const char *name)
 {
     struct listing *l = arg;
-    if (strcmp(name, "LOCK") == 0 || strcmp(name, "BOOT.tmp") == 0) /* env_install_file's, interrupted */
+    if (!is_ours(name) || strcmp(name, "LOCK") == 0 || strcmp(name, "BOOT.tmp") == 0)
         return;
-    if (l->strangers++ == 0)
+    if (l->remains++ == 0)
         snprintf(l->first, sizeof(l->first), "%s", name);
 }
 
@@ -174,7 +189,8 @@ static void note_name(void *arg, const char *name)
     strcpy(n->name[n->count++], name);
 }
 
-/* Removes what an interrupted making left in the directory (not LOCK and BOOT), one level of folders included. */
+/* Removes what an interrupted making left in the directory (not LOCK and BOOT, nor what is not ours), one level of
+ * folders included. */
 static enum result clear(struct front *f, const char *dir, bool top)
 {
     struct env *env = f->o.env;
@@ -184,7 +200,7 @@ static enum result clear(struct front *f, const char *dir, bool top)
         res = RES_NO_MEMORY;
     for (size_t i = 0; res == RES_OK && i < n.count; i++) {
         char path[800];
-        if (top && (strcmp(n.name[i], "LOCK") == 0 || strcmp(n.name[i], "BOOT") == 0))
+        if (top && (!is_ours(n.name[i]) || strcmp(n.name[i], "LOCK") == 0 || strcmp(n.name[i], "BOOT") == 0))
             continue;
         snprintf(path, sizeof(path), "%s/%s", dir, n.name[i]);
         res = env->ops->unlink(env, path);
@@ -205,15 +221,15 @@ static enum result begin_fresh(struct front *f, const char *boot, struct errmsg 
         return errmsg_set(msg, RES_CORRUPT, "%s has lost its IDENTITY file: restore it from a backup", f->dir);
     if (!boot) {
         struct listing l = {0};
-        enum result res = f->o.env->ops->list(f->o.env, f->dir, note_stranger, &l);
+        enum result res = f->o.env->ops->list(f->o.env, f->dir, note_remains, &l);
         if (res != RES_OK)
             return errmsg_set(msg, res, "cannot list %s: %s", f->dir, result_text(res));
-        if (l.strangers)
-            return errmsg_set(msg, RES_INVALID,
-                              "%s is not a Varve data directory and not empty (it has %s): name another directory",
+        if (l.remains)
+            return errmsg_set(msg, RES_CORRUPT,
+                              "%s has %s but no IDENTITY file: restore it from a backup, or name another directory",
                               f->dir, l.first);
         if (!f->o.create)
-            return errmsg_set(msg, RES_NOT_FOUND, "%s is empty and not to be made a data directory", f->dir);
+            return errmsg_set(msg, RES_NOT_FOUND, "%s is no data directory and not to be made one", f->dir);
     }
     new_identity(f);
     f->identity.boot_epoch = 0;
