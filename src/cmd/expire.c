@@ -21,7 +21,8 @@ static bool parse_conditions(struct call *c, unsigned *out)
                 found = words[w].condition;
         if (!found) {
             (void)reply_error(c->reply, "ERR Unsupported option %.*s",
-                              (int)(c->argv[i].len < INT_MAX ? c->argv[i].len : INT_MAX), (const char *)c->argv[i].data);
+                              (int)(c->argv[i].len < INT_MAX ? c->argv[i].len : INT_MAX),
+                              (const char *)c->argv[i].data);
             return false;
         }
         *out |= found;
