@@ -168,7 +168,9 @@ const struct memtable_node *memtable_prefetch_node(const struct memtable *m, uin
 
 void memtable_prefetch_version(const struct memtable_node *n)
 {
-    __builtin_prefetch(atomic_load_explicit(&n->newest, memory_order_acquire));
+    const char *v = (const char *)atomic_load_explicit(&n->newest, memory_order_acquire);
+    __builtin_prefetch(v);
+    __builtin_prefetch(v + 64);
 }
 
 /* ---- skiplist ---- */

@@ -117,6 +117,7 @@ void block_prefetch_record(const struct block *b, const struct engine_key *key)
         const uint8_t *record = b->image + block_offset(b, (uint32_t)(t - tags));
         __builtin_prefetch(record);
         __builtin_prefetch(record + 64);
+        __builtin_prefetch(record + 128);
     }
 }
 
