@@ -86,16 +86,15 @@ static const char *advice(const char *event)
         {"fast-command",
          "Commands that should take microseconds took long: the machine has too little processor time for "
          "this process, or memory was swapped out."},
-        {"fsync",
-         "The disk took long to make writes durable. Look at what else writes to it; `appendfsync everysec` lets "
-         "clients wait for less, at the price of the last second in a power failure."},
-        {"latch", "A command kept all other writers waiting. SLOWLOG GET names it."},
-        {"expire-cycle", "Many keys fell due at once."},
+        {"write-latch",
+         "One writer kept all others waiting, for longer than the threshold: a command over many elements "
+         "that may not leave the latch, or too little processor time. SLOWLOG GET and INFO execution tell "
+         "which."},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].event, event) == 0)
             return known[i].text;
-    return "See docs for what this event measures.";
+    return "";
 }
 
 static enum result describe(const struct latency_series *s, int number, struct buf *out)

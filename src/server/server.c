@@ -310,6 +310,7 @@ static enum result open_data(struct server *s, const struct settings *set, struc
                         .base_level_bytes = (uint64_t)set->base_level_size,
                         .compaction_threads = (int)set->compaction_threads,
                         .max_open_tables = (int)set->max_open_tables,
+                        .lz4_from_level = (int)set->lz4_from_level,
                     },
             },
         .pool_threads = (int)set->pool_threads,
