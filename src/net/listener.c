@@ -212,6 +212,7 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
     (void)what;
     struct listener *item = arg;
     struct net *n = item->net;
+    reactor_take_tuning(&n->reactors[0]); /* a password set a moment ago counts for whoever comes now */
     const struct net_tuning *tuning = &n->reactors[0].tuning;
     for (int i = 0; i < ACCEPTS_IN_A_ROW; i++) {
         struct sockaddr_storage a;

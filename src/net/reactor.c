@@ -211,7 +211,7 @@ static void bury(struct reactor *r)
     }
 }
 
-static void take_tuning(struct reactor *r)
+void reactor_take_tuning(struct reactor *r)
 {
     struct net *n = r->net;
     unsigned version = atomic_load_explicit(&n->tuning_version, memory_order_acquire);
@@ -287,7 +287,7 @@ static void reactor_main(void *arg)
             atomic_store_explicit(&r->asleep, 0, memory_order_relaxed);
         stat_add(&r->stats.wakeups, 1);
         r->now_ms = reactor_clock_ms();
-        take_tuning(r);
+        reactor_take_tuning(r);
         deliver(r);
         if (atomic_load_explicit(&r->woken, memory_order_relaxed)) {
             atomic_store(&r->woken, false);
@@ -345,7 +345,7 @@ enum result reactor_start(struct reactor *r, struct shard *shard)
         return RES_NO_MEMORY;
     r->gate = shard_gate(shard);
     r->now_ms = reactor_clock_ms();
-    take_tuning(r);
+    reactor_take_tuning(r);
     enum result res = os_thread_start(&r->thread, name, reactor_main, r);
     r->thread_started = res == RES_OK;
     return res;

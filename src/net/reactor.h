@@ -68,5 +68,6 @@ void reactor_make_ready(struct connection *c);
 void reactor_park(struct connection *c);
 void reactor_hold(struct connection *c); /* its output waits for the gate */
 uint64_t reactor_clock_ms(void);
+void reactor_take_tuning(struct reactor *r); /* the limits that net_tune() set last; its thread */
 
 #endif
