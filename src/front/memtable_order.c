@@ -20,6 +20,7 @@
 
 #define NOWAIT_TAIL 2000
 #define NOWAIT_MERGE 8000
+#define AHEAD 6 /* nodes between two steps of looking ahead */
 
 struct entry {
     uint64_t prefix; /* key bytes 1..8, big-endian */
@@ -131,23 +132,28 @@ static enum result order_tail(struct memtable *m, bool nowait) REQUIRES(m->order
     if (nowait && count > m->ordered_count + NOWAIT_TAIL)
         return RES_WOULD_BLOCK;
     struct memtable_node *last = atomic_load_explicit(&m->meta_last, memory_order_acquire);
-    size_t n = 0;
-    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before)
-        n++;
-    if (n == 0)
+    if (last == m->ordered_last)
         return RES_OK;
+    /* The counter is raised after the chain: the chain from `last` is at most one longer than what it says now. The
+     * chain is walked once, every node being a cache miss. */
+    size_t room = (size_t)(atomic_load_explicit(&m->meta_count, memory_order_acquire) - m->ordered_count) + 1;
     if (m->run_count == MEMTABLE_MAX_RUNS)
         return nowait ? RES_WOULD_BLOCK : RES_NO_MEMORY;
-    struct memtable_run *run = run_new(n);
-    struct entry *spare = malloc(n * sizeof(*spare));
+    struct memtable_run *run = run_new(room);
+    struct entry *spare = malloc(room * sizeof(*spare));
     if (!run || !spare) {
         free(run);
         free(spare);
         return RES_NO_MEMORY;
     }
-    size_t i = n;
-    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before)
+    size_t i = room;
+    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before) {
+        assert(i > 0);
         run->entries[--i] = (struct entry){key_prefix(memtable_node_key(at)), at};
+    }
+    size_t n = room - i;
+    memmove(run->entries, run->entries + i, n * sizeof(run->entries[0]));
+    run->count = n;
     sort_entries(run->entries, n, spare);
     free(spare);
     m->runs[m->run_count++] = run;
@@ -216,8 +222,13 @@ static void run_at(struct source *s, size_t pos)
 {
     s->pos = pos;
     s->at = pos < s->run->count ? s->run->entries[pos].node : NULL;
-    if (pos + 4 < s->run->count)
-        __builtin_prefetch(s->run->entries[pos + 4].node);
+    /* Neighbours in order lie anywhere in memory: first the node, then, when it has come, its version. */
+    if (pos + 2 * AHEAD < s->run->count) {
+        const char *node = (const char *)s->run->entries[pos + 2 * AHEAD].node;
+        __builtin_prefetch(node);
+        __builtin_prefetch(node + 64);
+        memtable_prefetch_version(s->run->entries[pos + AHEAD].node);
+    }
 }
 
 /* Index of the first entry with key >= target. */
