@@ -215,7 +215,7 @@ enum result front_reserve(struct front *f, const struct batch *b)
     if (unlikely(front_frozen(f)))
         return RES_READ_ONLY;
     f->reserved_bytes = front_batch_bytes(b);
-    if (f->reserved_bytes > FRONT_BATCH_MAX)
+    if (f->reserved_bytes > f->batch_max)
         return RES_INVALID;
     enum result res = try_reserve(f, b);
     if (unlikely(res == RES_WOULD_BLOCK)) { /* wish first, then look again: whatever comes later is told */

@@ -178,6 +178,7 @@ enum result front_flush(struct front *f)
 {
     enum result res;
     while ((res = front_seal(f)) == RES_WOULD_BLOCK) {
+        front_kick(f);
         os_mutex_lock(&f->flush_lock);
         os_cond_wait_for(&f->flushed_cond, &f->flush_lock, 1000000);
         os_mutex_unlock(&f->flush_lock);

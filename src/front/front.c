@@ -188,6 +188,7 @@ static enum result first_view(struct front *f, uint64_t base, struct errmsg *msg
     atomic_store(&f->gate, base);
     atomic_store(&f->told, base);
     f->populate_at = 0;
+    f->batch_max = f->wal ? wal_batch_max(f->wal) : FRONT_BATCH_MAX;
     os_mutex_lock(&f->view_lock);
     f->sources[0] = s;
     f->source_count = 1;
