@@ -160,6 +160,21 @@ void job_unclaim(struct lsm *lsm, struct job *j)
     lsm->running--;
 }
 
+/* Does no table of a level at or below `level` begin between the two? Then one table may span both: merging it further
+ * down rewrites nothing that lies between. */
+static bool nothing_between(const struct engine_view *v, int level, const struct table *a, const struct table *b)
+{
+    for (; level < ENGINE_LEVELS; level++) {
+        uint32_t from, to;
+        const struct run *r = v->level[level];
+        run_overlap(r, a->meta.last, b->meta.first, &from, &to);
+        for (; from < to; from++)
+            if (r->tables[from] != a && r->tables[from] != b)
+                return false;
+    }
+    return true;
+}
+
 /* Inputs much smaller than a table are merged with small neighbours of their region, in geometric steps, so that the
  * level does not fill with crumbs and no byte is rewritten more than a few times for it. */
 static void take_crumbs(struct lsm *lsm, struct job *j)
@@ -174,8 +189,10 @@ static void take_crumbs(struct lsm *lsm, struct job *j)
         run_overlap(r, j->lower, j->upper, &from, &to);
         for (int side = 0; side < 2; side++) {
             struct table *t = side ? to < r->count ? r->tables[to] : NULL : from > 0 ? r->tables[from - 1] : NULL;
+            struct table ends = {.meta = {.first = j->lower, .last = j->upper}};
             if (t && !t->job && !t->damaged && t->meta.region == j->lower.data[0] &&
-                t->meta.region == j->upper.data[0] && t->meta.size < 4 * j->bytes && t->meta.size < most)
+                t->meta.region == j->upper.data[0] && t->meta.size < 4 * j->bytes && t->meta.size < most &&
+                nothing_between(j->view, j->to + 1, side ? &ends : t, side ? t : &ends))
                 more |= take(j, t);
         }
     }
@@ -244,10 +261,12 @@ static bool belongs(const struct lsm *lsm, const struct table *before, struct sl
     if (slice_cmp(t->meta.first, upper) <= 0)
         return true;
     uint64_t small = lsm->options.table_bytes / 4;
-    return t->meta.region && t->meta.region == before->meta.region && t->meta.size < small && before->meta.size < small;
+    return t->meta.region && t->meta.region == before->meta.region && t->meta.size < small &&
+           before->meta.size < small && nothing_between(lsm->current, 1, before, t);
 }
 
-static unsigned runs_among(const struct engine_view *v, struct table *const *tables, size_t n)
+/* How many runs have tables among these? *oldest: the place of the oldest in the view. */
+static unsigned runs_among(const struct engine_view *v, struct table *const *tables, size_t n, uint32_t *oldest)
 {
     unsigned runs = 0;
     for (uint32_t i = 0; i < v->level0_count; i++)
@@ -255,6 +274,7 @@ static unsigned runs_among(const struct engine_view *v, struct table *const *tab
             int64_t at = fences_find(&v->runs[i]->fences, tables[k]->meta.first);
             if (at >= 0 && v->runs[i]->tables[at] == tables[k]) {
                 runs++;
+                *oldest = i;
                 break;
             }
         }
@@ -265,6 +285,7 @@ struct component {
     struct table **tables; /* in the array of all */
     size_t count;
     unsigned runs;
+    uint32_t oldest;
     uint64_t bytes;
     bool free, dense, dead;
 };
@@ -284,7 +305,7 @@ static struct component component_at(const struct lsm *lsm, struct table **table
         if (slice_cmp(t->meta.last, upper) > 0)
             upper = t->meta.last;
     }
-    c.runs = runs_among(lsm->current, c.tables, c.count);
+    c.runs = runs_among(lsm->current, c.tables, c.count, &c.oldest);
     return c;
 }
 
@@ -299,20 +320,25 @@ static struct job *level0_job(struct lsm *lsm, const struct level_plan *p, const
     return j ? complete(lsm, j) : NULL;
 }
 
-/* The component with the most runs; of those with too few only one that is worth it for another reason. */
+/* The component with the most runs. Of those with too few runs only one that is worth it for another reason, or the one
+ * with the oldest data: that so many runs have only such ones costs reads all the same. */
 static struct job *pick_level0(struct lsm *lsm, const struct level_plan *p, bool side_reasons)
 {
     size_t n;
     struct table **tables = level0_tables(lsm->current, &n);
-    struct component best = {0};
+    struct component best = {0}, oldest = {0};
 
     for (size_t at = 0; at < n;) {
         struct component c = component_at(lsm, tables, n, at);
         at += c.count;
+        if (c.free && !side_reasons && (!oldest.count || c.oldest > oldest.oldest))
+            oldest = c;
         bool wanted = c.runs >= LEVEL0_TRIGGER || (side_reasons && (c.dense || c.dead));
         if (c.free && wanted && (c.runs > best.runs || (c.runs == best.runs && c.bytes > best.bytes)))
             best = c;
     }
+    if (!best.count)
+        best = oldest;
     struct job *j = best.count ? level0_job(lsm, p, &best) : NULL;
     free(tables);
     return j;
