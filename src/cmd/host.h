@@ -2,7 +2,8 @@
  * table with functions of src/net and its own, once, before the first command runs. Without a host (tests, tools) the
  * commands that need one answer an error.
  *
- * All functions are called on the thread that runs the command, of a command declared CMD_SESSION: a reactor. */
+ * All functions are called on the thread that runs the command, of a command declared CMD_SESSION: a reactor. stats and
+ * reset_stats may be called by any thread. */
 #ifndef VARVE_CMD_HOST_H
 #define VARVE_CMD_HOST_H
 
