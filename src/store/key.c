@@ -131,7 +131,8 @@ enum result element_key(struct call *c, const struct object *o, uint8_t subspace
         return RES_NO_MEMORY;
     object_prefix(p, o->key->keyspace, o->home, o->id);
     p[ELEMENT_KEY_OBJECT] = subspace;
-    memcpy(p + ELEMENT_KEY_OBJECT + 1, element.data, element.len);
+    if (element.len)
+        memcpy(p + ELEMENT_KEY_OBJECT + 1, element.data, element.len);
     out->bytes = slice_of(p, len);
     out->hash = engine_hash(out->bytes);
     return RES_OK;

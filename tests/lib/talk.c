@@ -89,6 +89,15 @@ void talk_close(struct talk *t)
     os_mutex_fini(&t->lock);
 }
 
+/* A 0 behind the reply, so that it can be read as text. */
+static struct slice finish(struct buf *b)
+{
+    if (buf_append(b, "", 1) != RES_OK)
+        die("a reply", RES_NO_MEMORY, "");
+    b->len--;
+    return buf_slice(b);
+}
+
 struct slice talk_run(struct talk *t, int argc, const struct slice *argv)
 {
     char error[512];
@@ -98,7 +107,7 @@ struct slice talk_run(struct talk *t, int argc, const struct slice *argv)
     const struct command_entry *e = command_resolve(argc, argv, error);
     if (!e) {
         (void)reply_error(&t->sink.sink, "%s", error);
-        return buf_slice(&t->out);
+        return finish(&t->out);
     }
     for (;;) {
         int wakes = atomic_load(&t->wakes);
@@ -106,14 +115,14 @@ struct slice talk_run(struct talk *t, int argc, const struct slice *argv)
         enum exec_outcome outcome = exec_run(t->worker, &t->session, e, argc, argv, &t->sink.sink);
         exec_row_end(t->worker);
         if (outcome == EXEC_DONE)
-            return buf_slice(&t->out);
+            return finish(&t->out);
         os_mutex_lock(&t->lock);
         while (outcome == EXEC_AWAY ? !t->back : atomic_load(&t->wakes) == wakes)
             if (!os_cond_wait_for(&t->changed, &t->lock, 60000000000u))
                 die("a command", RES_INTERRUPTED, "does not end");
         os_mutex_unlock(&t->lock);
         if (outcome == EXEC_AWAY)
-            return buf_slice(&t->away);
+            return finish(&t->away);
     }
 }
 
@@ -133,19 +142,13 @@ static struct slice run_words(struct talk *t, const char *fmt, va_list ap)
     return talk_run(t, argc, argv);
 }
 
-static struct buf *reply_buf(struct talk *t) { return t->away.len ? &t->away : &t->out; }
-
 const char *talk(struct talk *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    (void)run_words(t, fmt, ap);
+    struct slice reply = run_words(t, fmt, ap);
     va_end(ap);
-    struct buf *b = reply_buf(t);
-    if (buf_append(b, "", 1) != RES_OK)
-        die("a reply", RES_NO_MEMORY, "");
-    b->len--;
-    return (const char *)b->data;
+    return (const char *)reply.data;
 }
 
 int64_t talk_int(struct talk *t, const char *fmt, ...)
