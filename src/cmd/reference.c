@@ -105,7 +105,7 @@ static int opens_group(size_t at)
 
 void command_reference_write(FILE *out)
 {
-    fputs("# Commands\n\nMade from the declarations in `src/cmd` by `varved --commands-md`; do not edit. The versions "
+    fputs("# Commands\n\nMade from the declarations in `src/cmd` by `make commands-docs`; do not edit. The versions "
           "are\n"
           "those of Redis in which a command or option appeared.\n\n",
           out);
