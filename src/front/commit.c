@@ -206,6 +206,11 @@ static enum result try_reserve(struct front *f, const struct batch *b)
         res = wal_reserve(f->wal, f->reserved_bytes);
     if (res == RES_OK)
         res = counters_reserve(&f->counters, b, front_gate(f));
+    uint64_t rate = atomic_load_explicit(&f->pace_rate, memory_order_relaxed);
+    if (unlikely(rate) && res == RES_OK && !front_pace_take(f, f->reserved_bytes, rate)) {
+        atomic_fetch_add_explicit(&f->pace_waits, 1, memory_order_relaxed);
+        res = RES_WOULD_BLOCK;
+    }
     return res;
 }
 

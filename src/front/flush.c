@@ -64,6 +64,8 @@ static enum result absorb_memtable(struct front *f, struct front_source *s, cons
         res = memtable_order(s->memtable);
         if (res == RES_OK)
             res = memtable_iter(s->memtable, UINT64_MAX, slice_of(NULL, 0), slice_of(NULL, 0), ITER_TOMBSTONES, &run);
+        if (res == RES_OK)
+            memtable_iter_count(run, &f->flush_walked);
     }
     if (res == RES_OK)
         res = f->ops->absorb(f->engine, run, boundary);
@@ -104,6 +106,23 @@ static void drop_source(struct front *f, struct front_source *s, struct front_vi
     os_mutex_unlock(&f->flush_lock);
 }
 
+/* What pacing goes by. */
+static void begin_progress(struct front *f, const struct front_source *s, uint64_t now)
+{
+    atomic_store(&f->flush_walked, 0);
+    atomic_store(&f->flush_total, s->memtable ? atomic_load(&s->memtable->nodes) : 0);
+    atomic_store(&f->flush_started_ns, now ? now : 1);
+}
+
+static void end_progress(struct front *f, uint64_t bytes, uint64_t ns)
+{
+    atomic_store(&f->flush_started_ns, 0);
+    if (bytes < f->o.memtable_bytes / 4 || ns == 0)
+        return;
+    uint64_t speed = (uint64_t)((double)bytes * 1e9 / (double)ns), known = atomic_load(&f->flush_speed);
+    atomic_store(&f->flush_speed, known ? known / 4 * 3 + speed / 4 : speed);
+}
+
 static enum result flush_source(struct front *f, struct front_source *s)
 {
     if (f->wal && front_durable(f) < atomic_load(&s->last) && wal_sync_all(f->wal) != RES_OK)
@@ -111,7 +130,11 @@ static enum result flush_source(struct front *f, struct front_source *s)
     struct front_view *room = malloc(sizeof(*room));
     if (!room)
         return RES_NO_MEMORY;
+    uint64_t started = f->o.env->ops->mono_ns(f->o.env);
+    uint64_t bytes = s->memtable ? memtable_used(s->memtable) : 0;
+    begin_progress(f, s, started);
     enum result res = to_engine(f, s);
+    end_progress(f, res == RES_OK ? bytes : 0, f->o.env->ops->mono_ns(f->o.env) - started);
     if (res == RES_OK)
         drop_source(f, s, room);
     else

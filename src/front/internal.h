@@ -75,12 +75,18 @@ struct front {
     struct front_view *table_view;
     _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;
     uint64_t log_long;    /* log bytes after which a memtable is sealed early */
+    double pace_tokens;   /* bytes */
+    uint64_t pace_at;     /* when they were counted */
     uint64_t populate_at; /* the active memtable's use at which the keeper is told */
 
     struct os_mutex view_lock;
     struct front_source *sources[SOURCES_MAX]; /* newest first */
     _Atomic int source_count;
     int memtable_count;
+
+    _Atomic uint64_t pace_rate; /* bytes a second that writers may have; 0: no limit */
+    _Atomic uint64_t flush_started_ns, flush_walked, flush_total; /* of the flush under way; 0: none */
+    _Atomic uint64_t flush_speed;                                 /* memtable bytes a second, of earlier ones */
 
     _Atomic(struct front_source *) spare;
     _Atomic bool space_wanted;
@@ -143,6 +149,10 @@ size_t front_state_put(const struct front *f, uint8_t *out, uint64_t boundary, u
 void front_keep_thread(void *front);
 void front_wake_keeper(struct front *f);
 struct front_source *front_make_spare(struct front *f);
+
+/* pace.c */
+bool front_pace_update(struct front *f);
+bool front_pace_take(struct front *f, uint64_t bytes, uint64_t rate);
 
 /* identity.c */
 enum result identity_begin(struct front *f, bool *fresh, struct errmsg *msg) MUST_CHECK;

@@ -8,6 +8,7 @@
 
 #define AHEAD ((uint64_t)12 << 20)
 #define POLL_NS 50000000 /* while old views wait for their readers */
+#define PACE_NS 1000000  /* while writers are paced */
 
 void front_wake_keeper(struct front *f)
 {
@@ -88,10 +89,13 @@ void front_keep_thread(void *front)
         f->keeper_woken = false;
         os_mutex_unlock(&f->keep_lock);
         keep(f);
+        bool pacing = front_pace_update(f);
         os_mutex_lock(&f->keep_lock);
         if (f->stop || f->keeper_woken)
             continue;
-        if (atomic_load(&f->views) > 1 || !atomic_load(&f->spare))
+        if (pacing)
+            os_cond_wait_for(&f->keep_wake, &f->keep_lock, PACE_NS);
+        else if (atomic_load(&f->views) > 1 || !atomic_load(&f->spare))
             os_cond_wait_for(&f->keep_wake, &f->keep_lock, POLL_NS);
         else
             os_cond_wait(&f->keep_wake, &f->keep_lock);

@@ -100,6 +100,8 @@ void memtable_prefetch_version(const struct memtable_node *n);
  * RES_WOULD_BLOCK when much is still unordered. */
 enum result memtable_iter(struct memtable *m, uint64_t snapshot, struct slice lower, struct slice upper, int flags,
                           struct iter **out) MUST_CHECK;
+/* From now on each step forward is counted there: how far a flush is. */
+void memtable_iter_count(struct iter *it, _Atomic uint64_t *steps);
 /* Puts all that is in it now into one run: before a flush. */
 enum result memtable_order(struct memtable *m) MUST_CHECK;
 

@@ -210,7 +210,8 @@ struct memtable_iter {
     uint64_t snapshot;
     struct slice lower, upper;
     enum direction direction;
-    int current; /* source it stands on */
+    _Atomic uint64_t *steps; /* or NULL */
+    int current;             /* source it stands on */
     int count;
     struct source sources[MEMTABLE_MAX_RUNS + 1];
     uint8_t bounds[];
@@ -382,6 +383,8 @@ static enum result mi_next(struct iter *it)
             source_seek(mi, &mi->sources[i], key);
     }
     source_next(&mi->sources[mi->current]);
+    if (mi->steps)
+        atomic_fetch_add_explicit(mi->steps, 1, memory_order_relaxed);
     return settle(mi);
 }
 
@@ -409,6 +412,8 @@ static void mi_close(struct iter *it)
             run_unref(mi->sources[i].run);
     free(mi);
 }
+
+void memtable_iter_count(struct iter *it, _Atomic uint64_t *steps) { iter_of(it)->steps = steps; }
 
 static const struct iter_ops memtable_iter_ops = {mi_seek, mi_seek_last, mi_next, mi_prev, mi_close};
 
