@@ -17,16 +17,16 @@
 
 static struct env *env;
 
-/* Edit n: sequence 10 n, a state of n bytes, tables n and n + 100; table n - 1 goes. */
+/* Edit n: sequence 10 n, a state of 150 n bytes, tables n and n + 100; table n - 1 goes. */
 static void put_edit(struct buf *b, unsigned n, bool whole)
 {
-    uint8_t state[EDITS + 1];
+    uint8_t state[150 * EDITS + 1];
     memset(state, (int)n, sizeof state);
     if (whole)
         cr_assert_eq(manifest_put_number(b, MANIFEST_FORMAT, MANIFEST_VERSION), RES_OK);
     cr_assert_eq(manifest_put_number(b, MANIFEST_NEXT_NUMBER, 1000 + n), RES_OK);
     cr_assert_eq(manifest_put_number(b, MANIFEST_SEQUENCE, 10 * n), RES_OK);
-    cr_assert_eq(manifest_put_bytes(b, MANIFEST_STATE, slice_of(state, n)), RES_OK);
+    cr_assert_eq(manifest_put_bytes(b, MANIFEST_STATE, slice_of(state, 150 * n)), RES_OK);
     if (!whole && n > 1)
         cr_assert_eq(manifest_put_drop(b, n - 1, 3), RES_OK);
     for (unsigned i = whole ? 1 : n; i <= n; i++) {
@@ -44,9 +44,10 @@ static int edit_of(const struct manifest_state *s)
 {
     unsigned n = (unsigned)(s->sequence / 10);
     size_t near = 0, far = 0;
-    if (s->sequence % 10 || n > EDITS || s->next_number != 1000 + n || s->state.len != n || s->count != n + (n > 0))
+    if (s->sequence % 10 || n > EDITS || s->next_number != 1000 + n || s->state.len != 150 * n ||
+        s->count != n + (n > 0))
         return -1;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < s->state.len; i++)
         if (s->state.data[i] != n)
             return -1;
     for (size_t i = 0; i < s->count; i++) {
@@ -149,7 +150,7 @@ Test(lsm_manifest, every_flipped_byte_is_seen)
         cr_assert_eq(file->ops->size(file, &size), RES_OK);
         cr_assert_eq(file->ops->close(file), RES_OK);
         for (uint64_t at = 0; at < size; at++)
-            for (unsigned bit = 0; bit < 8; bit++) {
+            for (unsigned bit = (unsigned)at % 3; bit < 8; bit += 3) {
                 struct errmsg msg = {""};
                 cr_assert_eq(env_memory_flip(env, files[f], at, bit), RES_OK);
                 int n = reopened(env, &msg);

@@ -166,20 +166,60 @@ static bool sum_holds(const uint8_t *stored, const void *data, size_t len, uint6
 #endif
 }
 
-/* Sectors reach the disk whole or not at all, in any order. Can a crash during the append at `at` have left these
- * bytes? Only if what lies in some sector, of the part of the file that was appended, is nothing but zeros. */
-static bool unwritten_behind(struct slice bytes, size_t at)
+/* Can a crash during the append of bytes at..end have left them as they are? Sectors reach the disk whole or not at all,
+ * in any order, and one that did not is zero: so a part of some sector must be. */
+static bool unwritten(struct slice bytes, size_t at, size_t end)
 {
-    while (at < bytes.len) {
-        size_t border = (at + SECTOR) / SECTOR * SECTOR, end = border < bytes.len ? border : bytes.len;
-        size_t i = at;
-        while (i < end && bytes.data[i] == 0)
-            i++;
-        if (i == end)
+    while (at < end) {
+        size_t border = (at / SECTOR + 1) * SECTOR, piece = border < end ? border : end;
+        while (at < piece && bytes.data[at] == 0)
+            at++;
+        if (at == piece)
             return true;
-        at = border;
+        at = piece;
     }
     return false;
+}
+
+static bool whole_record_at(struct slice bytes, size_t at, uint64_t number)
+{
+    const uint8_t *p = bytes.data + at;
+    size_t left = bytes.len - at;
+    uint64_t salt = record_salt(number, at);
+    uint32_t len;
+
+    return left >= HEADER && sum_holds(p + 4, p, 4, salt) && (len = get_le32(p)) <= left - HEADER &&
+           sum_holds(p + 8, p + HEADER, len, salt);
+}
+
+/* There is never more than one append that was not synced: behind a torn record nothing whole can follow. */
+static bool whole_record_behind(struct slice bytes, size_t at, uint64_t number)
+{
+#ifdef VARVE_FUZZING
+    return false;
+#endif
+    while (++at < bytes.len)
+        if (whole_record_at(bytes, at, number))
+            return true;
+    return false;
+}
+
+/* Is what stands at `at`, which is no whole record, the torn end of the file? *what says what is wrong with it. */
+static bool torn(struct slice bytes, size_t at, uint64_t number, const char **what)
+{
+    const uint8_t *p = bytes.data + at;
+    size_t left = bytes.len - at;
+
+    if (left < HEADER)
+        return true;
+    *what = "has a damaged header";
+    if (!sum_holds(p + 4, p, 4, record_salt(number, at)))
+        return unwritten(bytes, at, bytes.len) && !whole_record_behind(bytes, at, number);
+    uint32_t len = get_le32(p);
+    if (len > left - HEADER)
+        return true;
+    *what = "has a wrong checksum";
+    return len == left - HEADER && unwritten(bytes, at, bytes.len);
 }
 
 enum result manifest_parse(struct slice bytes, const char *path, uint64_t number, struct manifest_state *s,
@@ -189,26 +229,15 @@ enum result manifest_parse(struct slice bytes, const char *path, uint64_t number
 
     *good = 0;
     while (at < bytes.len) {
+        const char *what = "";
+        if (!whole_record_at(bytes, at, number)) {
+            if (at && torn(bytes, at, number, &what))
+                break;
+            return errmsg_set(msg, RES_CORRUPT, "%s: the record at offset %zu %s", path, at,
+                              at ? what : "is damaged or not whole");
+        }
         const uint8_t *p = bytes.data + at;
-        size_t left = bytes.len - at;
-        uint64_t salt = record_salt(number, at);
-        if (left < HEADER)
-            break;
         uint32_t len = get_le32(p);
-        if (!sum_holds(p + 4, p, 4, salt)) {
-            if (at && unwritten_behind(bytes, at))
-                break;
-            return errmsg_set(msg, RES_CORRUPT, "%s: the record at offset %zu has a damaged header", path, at);
-        }
-        if (len > left - HEADER)
-            break;
-        if (!sum_holds(p + 8, p + HEADER, len, salt)) {
-            if (at && at + HEADER + len == bytes.len && unwritten_behind(bytes, at))
-                break;
-            return errmsg_set(msg, RES_CORRUPT,
-                              "%s: checksum of the record at offset %zu (%" PRIu32 " bytes) does not hold", path, at,
-                              len);
-        }
         struct errmsg why = {""};
         enum result r = apply_record(s, slice_of(p + HEADER, len), at == 0, path, &why);
         if (r != RES_OK)
@@ -219,7 +248,7 @@ enum result manifest_parse(struct slice bytes, const char *path, uint64_t number
         *good = at;
     }
     if (*good == 0)
-        return errmsg_set(msg, RES_CORRUPT, "%s: %zu bytes hold no complete state", path, bytes.len);
+        return errmsg_set(msg, RES_CORRUPT, "%s: it is empty at offset 0", path);
     return RES_OK;
 }
 

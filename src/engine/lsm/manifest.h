@@ -11,8 +11,9 @@
  * The first record is the whole state, the others change it.
  *
  * 1. A record counts once the file has been synced behind it; only then is a version published.
- * 2. What follows the last good record is cut if a crash can have left it: an end in the middle of a record, or zeros
- *    where sectors were not written. Anything else is damage, and refuses to open.
+ * 2. What follows the last whole record is cut if a crash during its append can have left it: the file ends in the
+ *    middle of the record, or some sector of it is zero; and no whole record follows. Anything else is damage, and
+ *    refuses to open.
  * 3. A file on which a write or sync failed is not written again: the next edit starts a new manifest with the whole
  *    state. So does an edit after the file has grown to several times the size of the state.
  * 4. A new manifest is written and synced before CURRENT names it, and the old one removed only afterwards. */
