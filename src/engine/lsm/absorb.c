@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "engine/lsm/lsm.h"
+#include "engine/lsm/compact.h"
 
 #define BUSY_NS 1000000000u /* so long after data came, work that nobody waits for rests */
 
@@ -16,12 +16,14 @@ static bool claimed(const struct lsm *lsm, const struct table_meta *m)
     return false;
 }
 
-/* The deepest level at which the newest data may lie: nothing of its range lies there or above. Small tables go to
- * level 0 to be merged with others, lest the levels fill with crumbs. Under lsm->lock. */
+/* The deepest level at which the newest data may lie: nothing of its range lies there or above. Above the base it is
+ * level 0, where several runs are merged down at once; and small tables go there to be merged with others, lest the
+ * levels fill with crumbs. Under lsm->lock. */
 static int place(const struct lsm *lsm, const struct table *t)
 {
     const struct engine_view *v = lsm->current;
     const struct table_meta *m = &t->meta;
+    struct level_plan p;
     int level = 0;
 
     if (m->size < lsm->options.table_bytes / 4 || claimed(lsm, m))
@@ -31,7 +33,8 @@ static int place(const struct lsm *lsm, const struct table *t)
             return 0;
     while (level < BOTTOM_LEVEL && !run_overlaps(v->level[level + 1], m->first, m->last))
         level++;
-    return level;
+    plan_levels(lsm, v, &p);
+    return level < p.base ? 0 : level;
 }
 
 static void unclaim(struct lsm *lsm, const struct lsm_claim *claim)
