@@ -13,12 +13,30 @@
 
 /* ---- a job ---- */
 
+static void stream_away(struct resp_sink *s, uint64_t len, struct sink_source *source)
+{
+    struct session *session = s->host;
+    if (session->ops->stream(session, s->out->len, len, source) != RES_OK || buf_append(s->out, "\r\n", 2) != RES_OK)
+        s->sink.failed = true;
+}
+
+static void rewound_away(struct resp_sink *s, size_t mark)
+{
+    struct session *session = s->host;
+    session->ops->rewound(session, mark);
+}
+
 static void job_run(struct run *r, struct job *j)
 {
     struct shard *s = r->call.shard;
     struct buf bytes = BUF_INIT;
     struct resp_sink sink;
     resp_sink_init(&sink, &bytes, j->resp);
+    if (j->session->ops->stream) {
+        sink.host = j->session;
+        sink.stream = stream_away;
+        sink.rewound = rewound_away;
+    }
     struct task t = {
         .fn = j->entry->command->run,
         .session = j->session,
@@ -43,6 +61,8 @@ static void job_run(struct run *r, struct job *j)
     exec_finish(r, floor, shard_mono(s) - start);
     run_leave(r);
     if (sink.sink.failed) {
+        if (sink.rewound)
+            sink.rewound(&sink, 0);
         buf_fini(&bytes);
         j->session->close_after_reply = true;
     }

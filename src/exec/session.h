@@ -10,6 +10,7 @@
 #include "base/buf.h"
 
 struct session;
+struct sink_source;
 struct call;
 struct command_entry;
 
@@ -19,6 +20,11 @@ struct session_ops {
     /* A command that was away is finished: called on a pool thread; posts to the reactor, which appends `reply` (its
      * bytes are taken over, `reply` left empty) when session->floor allows, and goes on with the connection. */
     void (*completed)(struct session *s, struct buf *reply);
+    /* Of a command that is away, before completed(): a long bulk (exec/sink.h) whose bytes belong behind the first `at`
+     * bytes of its reply; RES_NO_MEMORY: the source is closed. And: the reply was cut back to `at` bytes. May be NULL:
+     * sources are then read whole. */
+    enum result (*stream)(struct session *s, size_t at, uint64_t len, struct sink_source *source);
+    void (*rewound)(struct session *s, size_t at);
     void (*ref)(struct session *s); /* keeps session and arguments alive while a command is away */
     void (*unref)(struct session *s);
     /* "127.0.0.1:50000", for the slow log; called by the thread that has the session. May be NULL. */

@@ -123,6 +123,8 @@ uint64_t front_snapshot(struct front_view *v);
 uint64_t front_view_last(struct front_view *v);
 /* A counted reference, for what lives longer than an epoch section. */
 struct front_view *front_view_ref(struct front *f);
+/* The same for a view at hand: borrowed in this epoch section, or counted. */
+void front_view_hold(struct front_view *v);
 void front_view_unref(struct front_view *v);
 
 /* The newest version at or below the snapshot. The value is borrowed until the epoch section ends. RES_NOT_FOUND,

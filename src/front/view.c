@@ -121,11 +121,13 @@ struct front_view *front_view(struct front *f)
     return atomic_load_explicit(&f->view, memory_order_acquire);
 }
 
+void front_view_hold(struct front_view *v) { atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed); }
+
 struct front_view *front_view_ref(struct front *f)
 {
     epoch_enter();
     struct front_view *v = front_view(f);
-    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+    front_view_hold(v);
     epoch_leave();
     return v;
 }

@@ -109,6 +109,7 @@ struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint6
     c->session.created_ms = c->session.active_ms = r->now_ms;
     c->session.connection = c;
     outbox_init(&c->out);
+    outbox_init(&c->back.streams);
     struct sockaddr_storage a;
     socklen_t len = sizeof a;
     if (!is_unix && getpeername(fd, (struct sockaddr *)&a, &len) == 0)
@@ -141,6 +142,7 @@ void connection_unref(struct connection *c)
     connection_batch_free(c);
     resp_input_fini(&c->in);
     outbox_fini(&c->out);
+    outbox_fini(&c->back.streams);
     buf_fini(&c->session.name);
     buf_fini(&c->session.lib_name);
     buf_fini(&c->session.lib_version);
@@ -403,6 +405,7 @@ static bool send_some(struct connection *c, uint64_t upto)
     if (n > 0) {
         outbox_written(&c->out, (size_t)n);
         c->output_bytes += (size_t)n;
+        c->wrote_ms = c->reactor->now_ms;
         stat_add(&c->reactor->stats.output_bytes, (uint64_t)n);
     }
     if (n >= 0 && (size_t)n == want)

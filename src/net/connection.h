@@ -55,6 +55,7 @@ struct connection {
     struct outbox out;
     uint64_t floor;        /* what is in the output waits for it: session.floor as it was when the last command ended */
     size_t counted_output; /* our share of net.output_bytes_held */
+    uint64_t wrote_ms;     /* when it last took something, or a stream began */
     uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */
     uint64_t input_bytes, output_bytes;
     char peer[48]; /* address without port */
@@ -62,6 +63,7 @@ struct connection {
     struct {
         struct mail mail;
         struct buf reply;
+        struct outbox streams; /* of the reply, by place in it; only its streams are used */
     } back;
 };
 TAILQ_HEAD(connection_list, connection);

@@ -85,19 +85,31 @@ uint64_t outbox_release(struct outbox *o, uint64_t gate)
     return outbox_end(o);
 }
 
-enum result outbox_add_stream(struct outbox *o, uint64_t len, struct sink_source *source)
+enum result outbox_add_stream(struct outbox *o, uint64_t place, uint64_t len, struct sink_source *source)
 {
     struct outbox_stream *s = calloc(1, sizeof *s);
     if (s == NULL) {
         source->close(source);
         return RES_NO_MEMORY;
     }
-    s->at = outbox_end(o);
+    s->at = place;
     s->remaining = len;
     s->source = source;
     *o->streams_tail = s;
     o->streams_tail = &s->next;
     return RES_OK;
+}
+
+void outbox_move_streams(struct outbox *o, struct outbox *from, uint64_t place)
+{
+    if (from->streams == NULL)
+        return;
+    for (struct outbox_stream *s = from->streams; s; s = s->next)
+        s->at += place;
+    *o->streams_tail = from->streams;
+    o->streams_tail = from->streams_tail;
+    from->streams = NULL;
+    from->streams_tail = &from->streams;
 }
 
 void outbox_cut_streams(struct outbox *o, uint64_t place)

@@ -51,8 +51,10 @@ static inline uint64_t outbox_waits_for(const struct outbox *o)
 {
     return o->mark_count ? o->marks[o->mark_head].floor : UINT64_MAX;
 }
-/* A source at the end of what is there now. On RES_NO_MEMORY the source is closed. */
-enum result outbox_add_stream(struct outbox *o, uint64_t len, struct sink_source *source) MUST_CHECK;
+/* A source at a place, behind all others. On RES_NO_MEMORY the source is closed. */
+enum result outbox_add_stream(struct outbox *o, uint64_t place, uint64_t len, struct sink_source *source) MUST_CHECK;
+/* Takes over the streams of another one, whose place 0 is `place` here. */
+void outbox_move_streams(struct outbox *o, struct outbox *from, uint64_t place);
 /* Closes the sources at or behind a place: what was said there is taken back. */
 void outbox_cut_streams(struct outbox *o, uint64_t place);
 /* The stream whose turn it is and that needs more from its source; NULL: none. */

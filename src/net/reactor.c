@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "net/net_internal.h"
 
+#define STREAM_PATIENCE_MS 60000
 #define CHUNK 64           /* connections between two row ends */
 #define CHUNK_REQUESTS 256 /* about how many requests are looked ahead for: the cache must hold what they need */
 #define TURN_REQUESTS 1024 /* about how many requests run before the kernel is asked for news */
@@ -223,13 +224,36 @@ void reactor_take_tuning(struct reactor *r)
     r->tuning_version = version;
 }
 
-/* Once a second: clients that are idle or over their soft limit, and the gauges. */
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+/* A client that has been idle or has not taken its replies for too long. */
+static bool outstayed(struct reactor *r, struct connection *c, uint64_t now)
+{
+    const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
+    if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor &&
+        now > c->session.active_ms + r->tuning.timeout_s * 1000ull) {
+        log_verbose("closing idle client %s", c->peer);
+        stat_add(&r->stats.timed_out, 1);
+        return true;
+    }
+    if (c->soft_since_ms && now > c->soft_since_ms + (uint64_t)limit->seconds * 1000) {
+        log_warning("client %s closed: %zu bytes of replies not taken for %lld s", c->peer, outbox_pending(&c->out),
+                    (long long)limit->seconds);
+        stat_add(&r->stats.cut_by_output_limit, 1);
+        return true;
+    }
+    /* A long reply in the middle keeps a view of the data as it was, with memory and files that could go otherwise. */
+    if (c->out.streams != NULL && !c->stream_reading && now > c->wrote_ms + STREAM_PATIENCE_MS) {
+        log_warning("client %s closed: it has stopped taking a long reply", c->peer);
+        stat_add(&r->stats.cut_by_output_limit, 1);
+        return true;
+    }
+    return false;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second */
 {
     (void)fd, (void)what;
     struct reactor *r = arg;
     uint64_t now = reactor_clock_ms(), in_sum = 0, out_sum = 0, in_max = 0, out_max = 0;
-    const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
     struct connection *c, *next;
     for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
         next = TAILQ_NEXT(c, all);
@@ -237,17 +261,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         in_sum += in, out_sum += out;
         in_max = in > in_max ? in : in_max;
         out_max = out > out_max ? out : out_max;
-        if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor &&
-            now > c->session.active_ms + r->tuning.timeout_s * 1000ull) {
-            log_verbose("closing idle client %s", c->peer);
-            stat_add(&r->stats.timed_out, 1);
+        if (outstayed(r, c, now))
             connection_close(c);
-        } else if (c->soft_since_ms && now > c->soft_since_ms + (uint64_t)limit->seconds * 1000) {
-            log_warning("client %s closed: %zu bytes of replies not taken for %lld s", c->peer, out,
-                        (long long)limit->seconds);
-            stat_add(&r->stats.cut_by_output_limit, 1);
-            connection_close(c);
-        }
     }
     atomic_store_explicit(&r->stats.query_buffers, in_sum, memory_order_relaxed);
     atomic_store_explicit(&r->stats.output_buffers, out_sum, memory_order_relaxed);

@@ -89,7 +89,9 @@ static void end_batch(struct connection *c)
 static void take_stream(struct resp_sink *s, uint64_t len, struct sink_source *source)
 {
     struct connection *c = s->host;
-    if (outbox_add_stream(&c->out, len, source) != RES_OK || buf_append(&c->out.buf, "\r\n", 2) != RES_OK)
+    c->wrote_ms = c->reactor->now_ms;
+    if (outbox_add_stream(&c->out, outbox_end(&c->out), len, source) != RES_OK ||
+        buf_append(&c->out.buf, "\r\n", 2) != RES_OK)
         s->sink.failed = true;
 }
 
@@ -212,32 +214,39 @@ void connection_execute(struct connection *c)
 
 /* ---- commands that were away ---- */
 
+/* Appends the reply and its streams. */
+static bool take_reply(struct connection *c)
+{
+    size_t mark = c->out.buf.len;
+    if (mark == 0 && c->out.buf.data == NULL) {
+        c->out.buf = c->back.reply;
+        c->back.reply = BUF_INIT;
+    } else if (buf_append(&c->out.buf, c->back.reply.data, c->back.reply.len) != RES_OK) {
+        return false;
+    }
+    c->wrote_ms = c->reactor->now_ms;
+    outbox_move_streams(&c->out, &c->back.streams, c->out.base + mark);
+    if (c->session.floor > c->floor)
+        c->floor = c->session.floor;
+    mind_reply_mode(c, mark);
+    return true;
+}
+
 static void come_back(struct reactor *r, struct mail *m)
 {
     struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
+    struct request_batch *b = c->batch;
     (void)r;
     if (!c->closed) {
-        size_t mark = c->out.buf.len;
-        bool ok = true;
-        if (mark == 0 && c->out.buf.data == NULL) {
-            c->out.buf = c->back.reply;
-            c->back.reply = BUF_INIT;
-        } else {
-            ok = buf_append(&c->out.buf, c->back.reply.data, c->back.reply.len) == RES_OK;
-        }
-        if (c->session.floor > c->floor)
-            c->floor = c->session.floor;
-        mind_reply_mode(c, mark);
-        if (!ok)
+        if (!take_reply(c))
             connection_close(c);
         else if (c->session.close_after_reply)
             c->closing = true;
     }
     buf_fini(&c->back.reply);
-    if (!c->closed && c->batch != NULL && (c->batch->next == c->batch->count || c->session.close_after_reply)) {
-        if (c->batch->error == NULL || c->session.close_after_reply)
-            end_batch(c);
-    }
+    outbox_cut_streams(&c->back.streams, 0);
+    if (!c->closed && b != NULL && (c->session.close_after_reply || (b->next == b->count && b->error == NULL)))
+        end_batch(c);
     connection_back(c);
     connection_unref(c);
 }
@@ -252,6 +261,18 @@ static void session_completed(struct session *s, struct buf *reply)
     reactor_post(c->reactor, &c->back.mail);
 }
 
+static enum result session_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source)
+{
+    struct connection *c = (struct connection *)s;
+    return outbox_add_stream(&c->back.streams, at, len, source);
+}
+
+static void session_rewound(struct session *s, size_t at)
+{
+    struct connection *c = (struct connection *)s;
+    outbox_cut_streams(&c->back.streams, at);
+}
+
 static void session_ref(struct session *s) { connection_ref((struct connection *)s); }
 static void session_unref(struct session *s) { connection_unref((struct connection *)s); }
 static void session_address(struct session *s, char out[64]) { connection_name_peer((struct connection *)s, out); }
@@ -259,6 +280,8 @@ static void session_address(struct session *s, char out[64]) { connection_name_p
 const struct session_ops connection_session_ops = {
     .protocol = "resp",
     .completed = session_completed,
+    .stream = session_stream,
+    .rewound = session_rewound,
     .ref = session_ref,
     .unref = session_unref,
     .address = session_address,

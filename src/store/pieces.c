@@ -172,6 +172,8 @@ enum result store_string_reply(struct call *c, const struct object *o)
         reply_bulk(c->reply, o->value);
         return RES_OK;
     }
+    if (o->length > STORE_STREAM && !c->overlay)
+        return string_stream_reply(c, o);
     uint8_t *room = c->reply->ops->bulk_room(c->reply, (size_t)o->length);
     return room ? gather(c, o, 0, (size_t)o->length, room) : RES_OK; /* a sink without memory remembers that itself */
 }

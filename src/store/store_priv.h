@@ -14,6 +14,10 @@
 #define EXPIRY_KEY_HEAD 19
 #define ELEMENT_KEY_OBJECT 15 /* region, keyspace, home slot, object id */
 
+#define STORE_STREAM (1024 * 1024) /* longer strings are replied piece by piece */
+/* Replies with a string in pieces, of a run that only reads. */
+enum result string_stream_reply(struct call *c, const struct object *o) MUST_CHECK;
+
 /* ---- database map (databases.c) ---- */
 
 /* Which keyspace each database number means; ids are never reused. */

@@ -228,6 +228,46 @@ def announced_sizes_cost_nothing():
                 d.close()
 
 
+@tap.test
+def long_replies_that_nobody_reads_cost_little():
+    with server.Varved('--appendfsync', 'everysec', '--io-threads', 2, '--maxmemory', '1gb') as s:
+        with s.connect() as c:
+            size = 60 << 20
+            value = os.urandom(1 << 20) * 60
+            tap.eq(c.call('SET', 'k', value), OK)
+            tap.eq(c.call('SET', 'other', value[::-1]), OK)
+            before = s.status_field('VmRSS')
+            lazy = [s.connect() for _ in range(40)]
+            for d in lazy:
+                d.send_raw(resp.encode('GET', 'k') * 3 + resp.encode('MGET', 'k', 'none', 'k') + resp.encode('PING'))
+            for _ in range(10):
+                time.sleep(0.1)
+                tap.eq(c.call('PING'), PONG)
+            grown = s.status_field('VmRSS') - before
+            tap.check(tap.SANITIZER or grown < 100 << 10, f'{grown >> 10} MB more in memory')
+            # what they get is the value of the moment they asked in, whatever has become of the key
+            tap.eq(c.call('SETRANGE', 'k', 1000, b'changed'), size)
+            tap.eq(c.call('DEL', 'k'), 1)
+            d = lazy[0]
+            tap.check(d.read() == value, 'the first reply')
+            for d in lazy[1:]:
+                linger_reset(d)
+            tap.until(lambda: s_info(c)['connected_clients'] == '2', what='they are gone')
+            lazy[0].close()
+
+
+@tap.test
+def who_stops_in_a_long_reply_is_cut_after_a_minute():
+    if not tap.LONG:
+        raise tap.Skip('takes a minute')
+    with server.Varved('--appendfsync', 'everysec') as s, s.connect() as c, s.connect() as d:
+        tap.eq(c.call('SET', 'k', b'x' * (60 << 20)), OK)
+        d.send('GET', 'k')
+        time.sleep(55)
+        tap.eq(s_info(c)['connected_clients'], '2')
+        tap.until(lambda: s_info(c)['connected_clients'] == '1', seconds=20, what='it is gone')
+
+
 # ---- coming and going
 
 @tap.test
