@@ -279,12 +279,14 @@ static void what_is_no_data_directory(void)
     tap_require(env->ops->mkdir(env, "/data") == RES_OK);
     tap_require(env->ops->open(env, "/data/letter.txt", ENV_WRITE | ENV_CREATE, &file) == RES_OK);
     tap_require(file->ops->close(file) == RES_OK);
-    tap_check(front_open(&o, &f, &msg) == RES_INVALID && strstr(msg.text, "letter.txt"));
-    tap_require(env->ops->unlink(env, "/data/letter.txt") == RES_OK);
     o.create = false;
     tap_check(front_open(&o, &f, &msg) == RES_NOT_FOUND && msg.text[0]);
     o.create = true;
+    tap_require(env->ops->mkdir(env, "/data/wal") == RES_OK); /* something of ours without an identity */
+    tap_check(front_open(&o, &f, &msg) == RES_CORRUPT && strstr(msg.text, "wal"));
+    tap_require(env->ops->rmdir(env, "/data/wal") == RES_OK);
     tap_require(front_open(&o, &f, &msg) == RES_OK);
+    tap_check(env_exists(env, "/data/letter.txt"));
     tap_eq_u64(front_identity(f)->boot_epoch, 1);
     tap_check(front_open(&o, &second, &msg) == RES_LOCKED && strstr(msg.text, "another process"));
     tap_check(front_close(f) == RES_OK);
