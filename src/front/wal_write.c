@@ -124,8 +124,17 @@ static void note_sync_time(struct wal *w, uint64_t started)
         atomic_store_explicit(&w->stats.sync_ns_max, ns, memory_order_relaxed);
 }
 
-/* The write itself. Zeros fill the last page, so that neither this write nor the next has to read a page of a recycled
- * file first. */
+/* Where a write from `from` to `to` ends when zeros fill a page that it is the first to touch, so that neither this write
+ * nor the next has to read that page of a recycled file first. What stays within a page has its zeros already. */
+static uint64_t padded_end(uint64_t from, uint64_t to, uint64_t prepared)
+{
+    uint64_t page_end = (to + 4095) & ~(uint64_t)4095;
+    if (from % 4096 && page_end - from < 4096)
+        return to;
+    return page_end < prepared ? page_end : prepared;
+}
+
+/* The write itself. */
 static enum result write_group(struct wal *w, const struct group *g, bool dsync, uint64_t *end)
 {
     uint8_t header[LOG_HEADER_BYTES];
@@ -142,10 +151,7 @@ static enum result write_group(struct wal *w, const struct group *g, bool dsync,
     w->last_checksum = h.checksum;
     *end = at + log_record_bytes(g->bytes);
     uint64_t written_end = at + LOG_HEADER_BYTES + g->bytes;
-    uint64_t padded = (written_end + 4095) & ~(uint64_t)4095;
-    uint64_t prepared = atomic_load(&w->current->prepared);
-    if (padded > prepared)
-        padded = prepared;
+    uint64_t padded = padded_end(w->offset, written_end, atomic_load(&w->current->prepared));
     struct iovec iov[4];
     int n = 0;
     if (g->begins)
