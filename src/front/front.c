@@ -24,7 +24,7 @@ static void fill_defaults(struct front_options *o)
     if (o->log_segment_bytes == 0)
         o->log_segment_bytes = (uint64_t)64 << 20;
     if (o->log_ring_bytes == 0)
-        o->log_ring_bytes = (uint64_t)16 << 20;
+        o->log_ring_bytes = (uint64_t)8 << 20;
 }
 
 static void on_log_space(void *arg) { front_tell_space(arg); }

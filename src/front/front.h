@@ -33,7 +33,7 @@ struct front_options {
     uint64_t memtable_bytes;      /* 0: 64 MiB; a memtable is sealed when it has this much */
     int memtables_max;            /* 0: 3; active and sealed ones; no more: RES_WOULD_BLOCK from front_reserve */
     uint64_t log_segment_bytes;   /* 0: 64 MiB */
-    uint64_t log_ring_bytes;      /* 0: 16 MiB; a power of two */
+    uint64_t log_ring_bytes;      /* 0: 8 MiB; a power of two */
     struct engine_options tuning; /* cache_bytes, block_bytes, table_bytes ...; env, dir, callbacks are filled in */
     /* Called by whichever thread caused it, with no lock held, never inside front_commit. Must be quick: they post
      * messages. May be NULL. */

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "front/internal.h"
 
-#define AHEAD ((uint64_t)12 << 20)
+#define AHEAD ((uint64_t)8 << 20)
 #define POLL_NS 50000000 /* while old views wait for their readers */
 #define PACE_NS 1000000  /* while writers are paced */
 

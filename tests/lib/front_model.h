@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/epoch.h"
 #include "base/hash.h"
 #include "front/front.h"
+#include "os/thread.h"
 
 #define MODEL_KEYS 90
 #define MODEL_BATCH 12 /* records in a commit, at most */
@@ -189,7 +189,19 @@ static inline void model_batch(const struct model *m, const struct model_state *
     b->batch.now_ms = 1767225600000 + m->count;
 }
 
-static inline void model_pause(void) { nanosleep(&(struct timespec){0, 50000}, NULL); }
+/* 50 µs, of real or of a scheduler's time. */
+static inline void model_pause(void)
+{
+    struct os_mutex m;
+    struct os_cond c;
+    os_mutex_init(&m);
+    os_cond_init(&c);
+    os_mutex_lock(&m);
+    (void)os_cond_wait_for(&c, &m, 50000);
+    os_mutex_unlock(&m);
+    os_cond_fini(&c);
+    os_mutex_fini(&m);
+}
 
 /* Moves the first half of the records, sorted, into a private table. Anything but RES_OK: nothing was changed. */
 static inline enum result model_into_table(struct front *f, struct model_batch *b)

@@ -5,6 +5,8 @@
  *   2. A full disk refuses the write that has no space, loses nothing, and writes go on by themselves when there is
  *      space again; on_space tells.
  *   3. A failed sync under everysec freezes too. */
+#include <time.h>
+
 #include "front/front.h"
 #include "os/env_memory.h"
 #include "tests/lib/front_model.h"

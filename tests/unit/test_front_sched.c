@@ -1,0 +1,179 @@
+/* The front's threads in orders chosen by a seed: a committer, two readers and a thread that changes appendfsync, beside
+ * the front's own five, one step at a time. In half of the runs a write or sync of the log fails at some point. What
+ * must hold in every order:
+ *   1. A reader's snapshot is exactly the state after some number of commits, not below the floor it had, and what was
+ *      seen once is seen from then on.
+ *   2. After a failure nothing above the gate was ever shown or acknowledged, and all that was is found after a restart
+ *      (under every mode when only the process died and no sync failed; under `always` whatever is lost).
+ *   3. Nobody waits for ever. */
+#include "front/front.h"
+#include "os/env_memory.h"
+#include "os/sched.h"
+#include "tests/lib/front_model.h"
+#include "tests/lib/tap.h"
+
+#define COMMITS 36
+
+struct run {
+    uint64_t seed;
+    struct env *env;
+    struct front *f;
+    struct model model;
+    _Atomic bool stop;
+    _Atomic uint64_t shown; /* the most commits that any reader saw */
+    uint64_t acknowledged;
+    bool always_only, failing;
+};
+
+static void check_view(struct run *r, uint64_t *seen)
+{
+    struct front_view *v = front_view_ref(r->f);
+    uint64_t snapshot = front_snapshot(v), n = model_marker(v, snapshot);
+    char why[200] = "";
+    if (tap_check(n != UINT64_MAX && n >= *seen && n <= COMMITS)) {
+        struct model_state s = model_state_at(&r->model, n);
+        if (!tap_check(model_equal(r->f, v, snapshot, &s, why, sizeof(why))))
+            tap_diag("seed %llu: snapshot %llu, %llu commits: %s", (unsigned long long)r->seed,
+                     (unsigned long long)snapshot, (unsigned long long)n, why);
+        *seen = n;
+        uint64_t shown = atomic_load(&r->shown);
+        while (shown < n && !atomic_compare_exchange_weak(&r->shown, &shown, n))
+            ;
+    }
+    front_view_unref(v);
+}
+
+static void reader(void *arg)
+{
+    struct run *r = arg;
+    uint64_t seen = 0;
+    while (!atomic_load(&r->stop)) {
+        check_view(r, &seen);
+        epoch_poll();
+        model_pause();
+    }
+}
+
+static void committer(struct run *r)
+{
+    struct model_state state = {0};
+    enum result res = RES_OK;
+    for (int i = 0; i < COMMITS && res == RES_OK; i++) {
+        res = model_commit(&r->model, r->f, &state, sched_choose(9) == 0);
+        if (res != RES_OK)
+            break;
+        if (sched_choose(2))
+            front_kick(r->f);
+        if (sched_choose(5) == 0) {
+            res = front_wait(r->f, front_visible(r->f));
+            if (res == RES_OK)
+                r->acknowledged = r->model.count;
+        }
+        if (!r->always_only && sched_choose(12) == 0)
+            front_set_fsync(r->f, (enum front_fsync)sched_choose(3));
+        if (res == RES_OK && sched_choose(20) == 0)
+            res = front_flush(r->f);
+    }
+    if (res == RES_OK && front_wait(r->f, front_visible(r->f)) == RES_OK)
+        r->acknowledged = r->model.count;
+    tap_check(res == RES_OK || (r->failing && front_frozen(r->f)));
+}
+
+static struct front_options options(struct run *r)
+{
+    return (struct front_options){
+        .env = r->env,
+        .engine = &engine_lsm,
+        .dir = "/data",
+        .create = true,
+        .fsync = r->always_only ? FRONT_FSYNC_ALWAYS : (enum front_fsync)(r->seed % 3),
+        .memtable_bytes = 5000,
+        .log_segment_bytes = 32768,
+        .log_ring_bytes = 65536,
+        .tuning = {.table_bytes = 8192, .block_bytes = 1024, .base_level_bytes = 16384, .cache_bytes = 1 << 20}};
+}
+
+static void scenario(void *arg)
+{
+    struct run *r = arg;
+    struct os_thread readers[2];
+    struct front_options o = options(r);
+    struct errmsg msg;
+    enum result res = front_open(&o, &r->f, &msg);
+    if (res != RES_OK) {
+        tap_check(r->failing && msg.text[0]);
+        r->f = NULL;
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        tap_require(os_thread_start(&readers[i], "reader", reader, r) == RES_OK);
+    committer(r);
+    atomic_store(&r->stop, true);
+    for (int i = 0; i < 2; i++)
+        os_thread_join(&readers[i]);
+    uint64_t seen = r->acknowledged;
+    check_view(r, &seen);
+    res = front_close(r->f);
+    tap_check(res == RES_OK || r->failing);
+}
+
+static void restart(struct run *r, uint64_t loss, uint64_t need)
+{
+    struct run again = {.seed = r->seed, .env = env_memory_crash(r->env, env_memory_changes(r->env), loss)};
+    struct front_options o = options(&again);
+    struct errmsg msg;
+    again.model = r->model;
+    if (tap_check(front_open(&o, &again.f, &msg) == RES_OK)) {
+        uint64_t seen = need;
+        check_view(&again, &seen);
+        tap_check(front_close(again.f) == RES_OK);
+    } else {
+        tap_diag("seed %llu, loss %llu: %s", (unsigned long long)r->seed, (unsigned long long)loss, msg.text);
+    }
+    env_memory_free(again.env);
+}
+
+static void run_seed(uint64_t seed)
+{
+    struct run r = {.seed = seed, .always_only = seed % 4 == 1, .failing = seed % 2 == 1};
+    struct sched_report report;
+    r.env = env_memory_new(seed, ENV_MEMORY_CRASH);
+    env_memory_follow(r.env, sched_now);
+    model_init(&r.model, seed, 500);
+    r.model.room = COMMITS + 8;
+    r.model.commits = calloc(r.model.room, sizeof(*r.model.commits));
+    if (r.failing)
+        env_faults_add(
+            env_memory_faults(r.env),
+            &(struct env_fault){.ops = ENV_OP_BIT(ENV_OP_PWRITEV) | (r.always_only ? ENV_OP_BIT(ENV_OP_SYNC) : 0),
+                                .path = "wal/",
+                                .nth = 4 + hash_mix(seed) % 60,
+                                .code = RES_IO,
+                                .partial = (int64_t)(seed % 5) * 50});
+    sched_run(seed, 3000000, scenario, &r, &report);
+    if (report.stuck) {
+        tap_diag("seed %llu is stuck after %llu steps: %s", (unsigned long long)seed, (unsigned long long)report.steps,
+                 report.text);
+        tap_require(!report.stuck);
+    }
+    env_faults_clear(env_memory_faults(r.env));
+    uint64_t shown = atomic_load(&r.shown) > r.acknowledged ? atomic_load(&r.shown) : r.acknowledged;
+    restart(&r, 0, shown);
+    restart(&r, 1, r.always_only ? shown : 0);
+    restart(&r, 2, r.always_only ? shown : 0);
+    tap_check(env_memory_open_files(r.env) == 0);
+    env_memory_free(r.env);
+    model_fini(&r.model);
+}
+
+static void every_order_is_right(void)
+{
+    for (uint64_t seed = 1; seed <= (tap_long() ? 20000 : 60); seed++)
+        run_seed(seed);
+}
+
+int main(void)
+{
+    tap_test(every_order_is_right);
+    return tap_done();
+}
