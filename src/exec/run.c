@@ -54,6 +54,7 @@ void run_begin(struct run *r, struct session *session, const struct command_entr
     c->keyspace_hits = c->keyspace_misses = 0;
     c->store = NULL;
     c->error_closed = 0;
+    c->secret = 0;
     c->seen.count = 0;
     c->seen.first_due = UINT64_MAX;
     c->seen.used_dbs = false;

@@ -732,10 +732,25 @@ static void slow_add(void *arg, const struct slowlog_entry *e)
     snprintf(l->text + at, sizeof l->text - at, "%d:%.*s/%d@%s ", (int)e->id, (int)e->argv[0].len,
              (const char *)e->argv[0].data, e->argc, e->address);
 }
-static void latency_first(void *arg, const struct latency_series *s)
+static void latency_add(void *arg, const struct latency_series *s)
 {
     struct error_list *l = arg;
-    snprintf(l->text, sizeof l->text, "%s %d", s->event, s->count);
+    size_t at = strlen(l->text);
+    snprintf(l->text + at, sizeof l->text - at, "%s %d %d;", s->event, s->count, (int)s->max);
+}
+
+static void slow_arguments(void *arg, const struct slowlog_entry *e)
+{
+    struct error_list *l = arg;
+    size_t at = strlen(l->text);
+    snprintf(l->text + at, sizeof l->text - at, "%.*s ", (int)e->argv[1].len, (const char *)e->argv[1].data);
+}
+
+static enum result hide(struct call *call)
+{
+    call_hide_arg(call, 1);
+    reply_ok(call->reply);
+    return RES_OK;
 }
 
 static void what_ran_is_counted(void)
@@ -764,6 +779,17 @@ static void what_ran_is_counted(void)
     tap_eq_str(l.text, "5:fail/2@test:2 4:fail/2@test:2 ");
     shard_slowlog_reset(shard);
     tap_eq_u64(shard_slowlog_len(shard), 0);
+    /* What one command hides, the next one does not. */
+    static const struct command secret = {.name = "secret", .flags = CMD_SESSION, .run = hide};
+    static const struct command_entry secret_entry = {.command = &secret, .id = 0};
+    mini_prepare(&a, MINI_FAIL, "password");
+    a.entry = &secret_entry;
+    (void)mini_run(one.exec, &a);
+    (void)do_a(MINI_FAIL, "word");
+    l.text[0] = 0;
+    shard_slowlog_each(shard, 10, slow_arguments, &l);
+    tap_eq_str(l.text, "word (redacted) ");
+    shard_slowlog_reset(shard);
     t = (struct shard_tuning){.slowlog_us = -1, .latency_ms = 2};
     shard_tune(shard, &t);
     mini_prepare(&a, MINI_SPIN, "k 4 0");
@@ -771,8 +797,9 @@ static void what_ran_is_counted(void)
     exec_row_end(one.exec);
     mini_collect(&a);
     tap_eq_u64(shard_slowlog_len(shard), 0);
-    shard_latency_each(shard, latency_first, &l);
-    tap_eq_str(l.text, "command 1");
+    l.text[0] = 0;
+    shard_latency_each(shard, latency_add, &l);
+    tap_check(strstr(l.text, "command 1 4;") != NULL);
     tap_check(shard_latency_reset(shard, NULL) >= 1);
     shard_reset_stats(shard);
     s = stats();
