@@ -40,6 +40,7 @@ enum result away_read(struct run *r, const struct task *t)
     struct front *f = c->shard->front;
     run_begin_task(r, t);
     c->view = front_view_ref(f);
+    sched_point(SCHED_VIEW);
     uint64_t gate = front_snapshot(c->view), floor = t->session ? t->session->floor : 0;
     begin_waiting(r, CALL_READ, gate > floor ? gate : floor);
     enum result res = run_handler(r, t->fn);
@@ -250,6 +251,7 @@ static enum result prepare(struct run *r, const struct task *t, uint64_t *floor,
     struct front *f = c->shard->front;
     run_begin_task(r, t);
     c->view = front_view_ref(f);
+    sched_point(SCHED_VIEW); /* here the memtable may be replaced */
     uint64_t visible = front_visible(f), covered = front_view_last(c->view);
     begin_waiting(r, CALL_PREPARED, visible < covered ? visible : covered);
     c->overlay = &r->overlay;

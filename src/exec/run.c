@@ -91,6 +91,7 @@ void run_snapshot_read(struct run *r, uint64_t mono_ns)
     struct call *c = &r->call;
     struct front *f = c->shard->front;
     c->view = front_view(f);
+    sched_point(SCHED_VIEW); /* here the memtable may be replaced */
     uint64_t gate = front_snapshot(c->view), floor = c->session ? c->session->floor : 0;
     c->snapshot = gate > floor ? gate : floor;
     c->now_ms = run_read_clock(r, c->snapshot, mono_ns);

@@ -52,6 +52,11 @@ static void client_back(struct mini_client *c) { worker_wake(((struct storm_clie
 
 /* ---- what a client asks, and what it is told ---- */
 
+void storm_key(const struct storm *s, int key, char out[160])
+{
+    snprintf(out, 160, "%0*dk%d", s->padding + 1, s->group, key);
+}
+
 static void choose(struct storm_client *c)
 {
     static const enum mini_command command[] = {
@@ -69,22 +74,24 @@ static void choose(struct storm_client *c)
         .value = (int64_t)(r >> 16 & 0xffff) + 100,
         .client = (int)c->mini.session.id,
     };
-    char args[256];
-    int g = w->storm->group, k = c->op.key;
+    char args[1000], key[LINEAR_KEYS][160];
+    int k = c->op.key;
     long long v = c->op.value;
+    for (int i = 0; i < LINEAR_KEYS; i++)
+        storm_key(w->storm, i, key[i]);
     switch (c->op.kind) {
     case LINEAR_SET:
     case LINEAR_SETNX:
-        snprintf(args, sizeof args, "g%dk%d %lld", g, k, v);
+        snprintf(args, sizeof args, "%s %lld", key[k], v);
         break;
     case LINEAR_MGET:
-        snprintf(args, sizeof args, "g%dk0 g%dk1 g%dk2 g%dk3", g, g, g, g);
+        snprintf(args, sizeof args, "%s %s %s %s", key[0], key[1], key[2], key[3]);
         break;
     case LINEAR_MSET:
-        snprintf(args, sizeof args, "g%dk0 %lld g%dk1 %lld g%dk2 %lld g%dk3 %lld", g, v, g, v, g, v, g, v);
+        snprintf(args, sizeof args, "%s %lld %s %lld %s %lld %s %lld", key[0], v, key[1], v, key[2], v, key[3], v);
         break;
     default:
-        snprintf(args, sizeof args, "g%dk%d", g, k);
+        snprintf(args, sizeof args, "%s", key[k]);
     }
     mini_prepare(&c->mini, command[c->op.kind], args);
     if (draw(&w->random) % 1000 < w->storm->prepared_permille)
@@ -131,13 +138,15 @@ static bool parse(struct storm_client *c)
     return *p == 0;
 }
 
-static void record(struct storm *s, const struct linear_op *op, bool keep)
+static void record(struct storm *s, const struct held_reply *h, bool left)
 {
     os_mutex_lock(&s->lock);
-    if (keep)
-        s->history[s->count++] = *op;
+    if (!h->ok)
+        s->refused++;
+    else if (left)
+        s->history[s->count++] = h->op;
     else
-        s->lost++;
+        s->unknown[s->lost++] = h->op;
     os_mutex_unlock(&s->lock);
 }
 
@@ -216,14 +225,14 @@ static bool release(struct storm_worker *w)
         int n = 0;
         for (; n < c->held_count && c->held[n].floor <= gate; n++) {
             c->held[n].op.replied = atomic_fetch_add(&s->moment, 1) + 1;
-            record(s, &c->held[n].op, c->held[n].ok);
+            record(s, &c->held[n], true);
         }
         any |= n > 0;
         c->held_count -= n;
         memmove(c->held, c->held + n, (size_t)c->held_count * sizeof *c->held);
         if (frozen && c->held_count && c->state != CLIENT_AWAY) {
             for (int k = 0; k < c->held_count; k++)
-                record(s, &c->held[k].op, false);
+                record(s, &c->held[k], false);
             c->held_count = 0;
             c->state = CLIENT_CLOSED;
             any = true;
@@ -330,7 +339,7 @@ bool storm_run(struct storm *s)
     struct storm_worker *w = calloc((size_t)s->workers, sizeof *w);
     struct os_thread disturber;
     assert(w != NULL);
-    s->count = s->lost = 0;
+    s->count = s->lost = s->refused = 0;
     s->standstill = s->wrong_reply = false;
     s->text[0] = 0;
     atomic_store(&s->moment, 0);

@@ -17,15 +17,20 @@ struct storm {
     uint64_t seed;
     int workers, clients, ops;  /* clients a worker, operations a client; workers * clients * ops <= LINEAR_OPS */
     int group;                  /* keys of an earlier group of the same shard are left alone */
+    int padding;                /* bytes before each key, at most 120: to fill memtables */
     unsigned prepared_permille; /* share of the commands that are run as prepared ones whatever they find */
     /* Called again and again by a thread of its own while the workers run, with a random number; last: once more, to
      * leave everything open. May be NULL. */
     void (*disturb)(struct storm *s, uint64_t random, bool last);
     void *arg;
-    /* What happened. */
+    /* What happened. An operation's hint is odd if it changed something, and in the order of the commits. */
     struct linear_op history[LINEAR_OPS];
     size_t count;
-    size_t lost;     /* operations the failed log took, and those it refused: not in the history */
+    /* Operations whose reply never left, because the log failed: not in the history, and nobody may have seen them; after
+     * a restart they may have happened or not. */
+    struct linear_op unknown[LINEAR_OPS];
+    size_t lost;
+    size_t refused;  /* answered with an error after the log had failed: nowhere */
     bool standstill; /* a worker slept for 20 s */
     bool wrong_reply;
     char text[16384]; /* why it is not linearizable */
@@ -34,6 +39,8 @@ struct storm {
     atomic_int running;
     struct os_mutex lock;
 };
+/* The name of a key. */
+void storm_key(const struct storm *s, int key, char out[160]);
 /* False: look at standstill, wrong_reply and text. */
 bool storm_run(struct storm *s);
 
