@@ -351,10 +351,7 @@ static void look_ahead(struct exec_worker *w, shard_prefetch_fn *fn, uint32_t db
 {
     struct ahead *a = &w->ahead;
     struct shard_key k;
-    epoch_enter();
-    bool known = fn(w->shard, db, key, a->room[a->count], PREFETCH_KEY_BYTES, &k);
-    epoch_leave();
-    if (!known)
+    if (!fn(w->shard, db, key, a->room[a->count], PREFETCH_KEY_BYTES, &k))
         return;
     if (write)
         __builtin_prefetch(touched_at(&w->shard->touched, k.hash), 1);

@@ -28,7 +28,7 @@ struct front *shard_front(struct shard *s);
 void shard_set_store(struct shard *s, void *store);
 void *shard_store(struct shard *s);
 /* What knows how a key of a command lies in the engine, for exec_prefetch: writes the engine's key into room, its hash and
- * the hash by which it is signalled. false: no telling, or no room. Called on any worker, inside an epoch section; it may
+ * the hash by which it is signalled. false: no telling, or no room. Called on any worker, outside of epoch sections; it may
  * be wrong (the database map may change meanwhile): nothing but time depends on it. */
 struct shard_key {
     struct engine_key key;
