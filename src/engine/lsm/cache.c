@@ -69,16 +69,19 @@ static bool sweep_slot(struct cache *c, size_t *tables_passed) REQUIRES(c->lock)
     return true;
 }
 
-static void shrink(struct cache *c)
+/* A reader that comes to add one block sweeps a bounded piece; what stays over is swept by the next ones. */
+#define SWEEP_STEPS 8192
+
+static void shrink(struct cache *c, bool whole)
 {
     while (over(c)) {
         if (!os_mutex_try(&c->lock))
             return;
         /* Three rounds clear every bit and evict every block; more only when all that is left cannot be evicted. */
-        size_t passed = 0, most = 3 * c->count + 3;
+        size_t passed = 0, most = 3 * c->count + 3, steps = 0;
         bool more = true;
         while (over(c) && more)
-            more = sweep_slot(c, &passed) && passed <= most;
+            more = sweep_slot(c, &passed) && passed <= most && (whole || ++steps < SWEEP_STEPS);
         os_mutex_unlock(&c->lock);
         if (!more)
             return;
@@ -88,7 +91,7 @@ static void shrink(struct cache *c)
 void cache_set_capacity(struct cache *c, uint64_t bytes)
 {
     __atomic_store_n(&c->capacity, bytes, __ATOMIC_RELAXED);
-    shrink(c);
+    shrink(c, true);
 }
 
 void cache_charge(struct cache *c, int64_t bytes)
@@ -96,7 +99,7 @@ void cache_charge(struct cache *c, int64_t bytes)
     __atomic_fetch_add(&c->resident, (uint64_t)bytes, __ATOMIC_RELAXED);
     charge(c, bytes);
     if (bytes > 0)
-        shrink(c);
+        shrink(c, true);
 }
 
 enum result cache_add_table(struct cache *c, struct table *t)
@@ -157,7 +160,7 @@ struct block *cache_insert(struct cache *c, struct table *t, struct block *b)
         }
     }
     charge(c, (int64_t)bytes);
-    shrink(c);
+    shrink(c, false);
     return b;
 }
 

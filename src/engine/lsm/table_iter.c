@@ -1,5 +1,9 @@
 /* An iterator over one table. It holds a reference on the block it stands in, so that it needs no epoch section between
- * moves. Keys are put together in its own memory: the block's prefix once a block, the rest once a record. */
+ * moves. Keys are put together in its own memory: the block's prefix once a block, the rest once a record.
+ *
+ * A long scan past the cache (ITER_NO_FILL: compaction) reads ahead: from the second block in a row on it takes pieces of
+ * the file that double up to 256 KiB, and decodes blocks out of them. A piece that does not hold what it should is
+ * forgotten, and the block is read by itself, with all the care that a single read takes. */
 #include <stdlib.h>
 
 #include "engine/lsm/table.h"
@@ -10,18 +14,69 @@ struct table_iter {
     struct block *block; /* referenced, or NULL */
     uint32_t block_at, record_at;
     int flags;
+    uint8_t *ahead; /* blocks ahead_from .. ahead_to, as in the file */
+    uint32_t ahead_from, ahead_to;
+    size_t ahead_bytes; /* how much to read next */
     struct slice lower, upper;
     uint8_t key[ENGINE_KEY_MAX];
     uint8_t own[]; /* the bounds, when they were copied */
 };
 
+#define AHEAD_LEAST ((size_t)16 * 1024)
+#define AHEAD_MOST ((size_t)256 * 1024)
+
+/* Reads blocks from i on into t->ahead. */
+static bool read_ahead(struct table_iter *t, uint32_t i)
+{
+    uint32_t to = i;
+    size_t len = 0, got;
+
+    t->ahead_bytes = t->ahead_bytes ? t->ahead_bytes * 2 : AHEAD_LEAST;
+    if (t->ahead_bytes > AHEAD_MOST)
+        t->ahead_bytes = AHEAD_MOST;
+    while (to < t->table->fences.count && len + table_block_span(t->table, to) <= t->ahead_bytes)
+        len += table_block_span(t->table, to++);
+    t->ahead_from = t->ahead_to = 0;
+    if (to < i + 2)
+        return false;
+    if (!t->ahead && !(t->ahead = malloc(AHEAD_MOST)))
+        return false;
+    struct env_file *f = t->table->file;
+    if (f->ops->pread(f, t->ahead, len, table_block_offset(t->table, i), 0, &got) != RES_OK || got != len)
+        return false;
+    t->ahead_from = i;
+    t->ahead_to = to;
+    struct cache_counts *counts = cache_counts_here(t->table->cache);
+    cache_count(&counts->block_reads, to - i);
+    cache_count(&counts->block_read_bytes, len);
+    return true;
+}
+
+static enum result load_block(struct table_iter *t, uint32_t i, bool in_a_row)
+{
+    bool ahead = i >= t->ahead_from && i < t->ahead_to;
+    if (!ahead && in_a_row && (t->flags & (ITER_NO_FILL | ITER_NOWAIT)) == ITER_NO_FILL)
+        ahead = read_ahead(t, i);
+    if (ahead) {
+        uint64_t at = table_block_offset(t->table, i);
+        const uint8_t *span = t->ahead + (at - table_block_offset(t->table, t->ahead_from));
+        enum result r =
+            block_decode(span, table_block_span(t->table, i), table_salt(t->table->meta.number, at), &t->block);
+        if (r != RES_CORRUPT)
+            return r;
+        t->ahead_from = t->ahead_to = 0;
+    }
+    return table_block_ref(t->table, i, t->flags, &t->block);
+}
+
 static enum result enter_block(struct table_iter *t, uint32_t i)
 {
     if (t->block && t->block_at == i)
         return RES_OK;
+    bool in_a_row = t->block && i == t->block_at + 1;
     block_unref(t->block);
     t->block = NULL;
-    enum result r = table_block_ref(t->table, i, t->flags, &t->block);
+    enum result r = load_block(t, i, in_a_row);
     if (r != RES_OK)
         return r;
     t->block_at = i;
@@ -130,6 +185,7 @@ static void table_iter_close(struct iter *it)
     struct table_iter *t = (struct table_iter *)it;
     block_unref(t->block);
     table_unref(t->table);
+    free(t->ahead);
     free(t);
 }
 
