@@ -65,7 +65,7 @@ struct engine_options {
     uint64_t table_bytes;      /* 0: 16 MiB; tests make it tiny */
     uint64_t base_level_bytes; /* 0: 4 * table_bytes... the smallest target size of a level */
     int compaction_threads;    /* 0: 1 */
-    int max_open_tables;       /* 0: no limit of its own */
+    int max_open_tables;       /* files open at a time; 0: no limit of its own */
     int lz4_from_level;        /* 0: nothing is compressed; n: tables written to level n or deeper are, by LZ4 */
     bool create;               /* make an empty engine when there is none */
     /* the current view has been replaced (compaction); never called inside absorb/attach */

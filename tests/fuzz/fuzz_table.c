@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct env *env = env_memory_new(0, ENV_MEMORY_PLAIN);
     struct cache *cache = cache_new(100000);
-    struct table_owner owner = {gone};
+    struct table_owner owner = {.gone = gone};
     struct env_file *file;
     struct table *t;
     struct errmsg msg;

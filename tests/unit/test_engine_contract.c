@@ -104,6 +104,7 @@ static void setup(struct fixture *f, const struct engine_ops *ops, uint64_t seed
         .cache_bytes = 64 * 1024,
         .block_bytes = 256,
         .table_bytes = 8 * 1024,
+        .max_open_tables = seed % 2 ? 3 : 0,
         .create = true,
     };
     open_engine(f);

@@ -129,10 +129,19 @@ struct bench {
     uint64_t size;
 };
 
+static enum result open_again(struct table_owner *o, uint64_t number, struct env_file **out);
+
 static void gone(struct table_owner *o, struct table *t)
 {
     (void)o;
     table_close(t);
+}
+
+static enum result open_again(struct table_owner *o, uint64_t number, struct env_file **out)
+{
+    struct bench *b = (struct bench *)((char *)o - offsetof(struct bench, owner));
+    cr_assert_eq(number, 7);
+    return b->env->ops->open(b->env, "/7", ENV_READ, out);
 }
 
 static void fill_in(struct bench *b, size_t n, size_t key_max, size_t value_max)
@@ -179,7 +188,8 @@ static void write_table(struct bench *b, uint32_t block_bytes, bool lz4)
 
 static void begin(struct bench *b, uint64_t cache_bytes)
 {
-    *b = (struct bench){.env = env_memory_new(1, ENV_MEMORY_PLAIN), .cache = cache_new(cache_bytes), .owner = {gone}};
+    *b = (struct bench){
+        .env = env_memory_new(1, ENV_MEMORY_PLAIN), .cache = cache_new(cache_bytes), .owner = {gone, open_again}};
 }
 
 static void end(struct bench *b)
@@ -519,6 +529,32 @@ Test(lsm_cache, stays_within_its_budget)
     cr_assert_gt(counts.misses, 1000);
     cache_set_capacity(b.cache, 0);
     cr_assert_eq(b.cache->used, t->resident);
+    table_unref(t);
+    end(&b);
+}
+
+Test(lsm_table, a_closed_file_is_opened_again_by_who_may_wait)
+{
+    struct bench b;
+    struct table *t;
+    struct slice value;
+    struct engine_miss miss = {0};
+    uint8_t kind;
+    rng_state = 13;
+    begin(&b, 0);
+    fill_in(&b, 40, 20, 60);
+    write_table(&b, 512, false);
+    cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
+    table_file_drop(t);
+    cr_assert_eq(env_memory_open_files(b.env), 0);
+    struct engine_key key = {b.records[5].key, engine_hash(b.records[5].key)};
+    epoch_enter();
+    cr_assert_eq(table_get(t, &key, ENGINE_NOWAIT, &kind, &value, &miss), RES_WOULD_BLOCK);
+    cr_assert_eq(miss.table, t);
+    cr_assert_eq(table_get(t, &key, 0, &kind, &value, NULL), RES_OK);
+    cr_assert_eq(table_get(t, &key, ENGINE_NOWAIT, &kind, &value, &miss), RES_OK);
+    epoch_leave();
+    cr_assert_eq(env_memory_open_files(b.env), 1);
     table_unref(t);
     end(&b);
 }

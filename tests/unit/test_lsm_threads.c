@@ -175,6 +175,7 @@ static void readers_beside_absorbs_and_compactions(void)
         .table_bytes = 8192,
         .base_level_bytes = 16384,
         .compaction_threads = 2,
+        .max_open_tables = 4,
         .create = true,
         .on_change = note_change,
     };

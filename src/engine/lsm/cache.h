@@ -23,9 +23,10 @@ struct cache_counts {
 
 struct cache {
     uint64_t capacity, used, resident; /* atomic; resident: the part of used that cannot be evicted */
+    uint64_t open_files, files_max;    /* atomic; files_max 0: no limit */
     struct os_mutex lock;              /* of what follows */
     struct table **tables;
-    size_t count, cap, hand_table;
+    size_t count, cap, hand_table, hand_file;
     uint32_t hand_slot;
     struct cache_counts counts[CACHE_SHARDS] __attribute__((aligned(64)));
 };

@@ -44,10 +44,18 @@ enum result lsm_open_table(struct lsm *lsm, uint64_t number, uint64_t size, stru
         (void)errmsg_set(msg, r, "%s: %s", path, result_text(r));
     else
         r = table_open(file, path, number, size, lsm->cache, &lsm->owner, out, msg);
-    if (r == RES_OK)
-        __atomic_fetch_add(&lsm->open_tables, 1, __ATOMIC_RELAXED);
     free(path);
     return r;
+}
+
+static enum result reopen_table(struct table_owner *o, uint64_t number, struct env_file **out)
+{
+    struct lsm *lsm = (struct lsm *)((char *)o - offsetof(struct lsm, owner));
+    char *path = lsm_table_path(lsm, number);
+    *out = NULL;
+    enum result r = path ? lsm->env->ops->open(lsm->env, path, ENV_READ, out) : RES_NO_MEMORY;
+    free(path);
+    return r == RES_NOT_FOUND ? RES_CORRUPT : r; /* it was there */
 }
 
 void lsm_remove_table(struct lsm *lsm, uint64_t number)
@@ -81,7 +89,6 @@ void lsm_bury(struct lsm *lsm)
         bool obsolete = __atomic_load_n(&t->obsolete, __ATOMIC_RELAXED);
         uint64_t number = t->meta.number;
         table_close(t);
-        __atomic_fetch_sub(&lsm->open_tables, 1, __ATOMIC_RELAXED);
         if (obsolete)
             lsm_remove_table(lsm, number);
     }
@@ -190,7 +197,7 @@ static struct lsm *lsm_new(const struct engine_options *options)
     lsm->options = *options;
     set_defaults(&lsm->options);
     lsm->env = options->env;
-    lsm->owner.gone = table_gone;
+    lsm->owner = (struct table_owner){.gone = table_gone, .open = reopen_table};
     os_mutex_init(&lsm->edit_lock);
     os_mutex_init(&lsm->lock);
     os_cond_init(&lsm->work);
@@ -202,6 +209,8 @@ static struct lsm *lsm_new(const struct engine_options *options)
         snprintf(lsm->sst, room, "%s/sst", options->dir);
     lsm->options.dir = lsm->dir;
     lsm->cache = cache_new(options->cache_bytes);
+    if (lsm->cache && options->max_open_tables > 0)
+        lsm->cache->files_max = (uint64_t)options->max_open_tables;
     return lsm;
 }
 
@@ -434,7 +443,7 @@ static void stats(struct engine *e, struct engine_stats *out)
     version_unref(v);
     out->cache_bytes = __atomic_load_n(&lsm->cache->used, __ATOMIC_RELAXED);
     out->cache_capacity = __atomic_load_n(&lsm->cache->capacity, __ATOMIC_RELAXED);
-    out->open_tables = __atomic_load_n(&lsm->open_tables, __ATOMIC_RELAXED);
+    out->open_tables = __atomic_load_n(&lsm->cache->open_files, __ATOMIC_RELAXED);
     cache_counts_sum(lsm->cache, &counts);
     out->cache_hits = counts.hits;
     out->cache_misses = counts.misses;

@@ -22,7 +22,7 @@
 #include "engine/lsm/version.h"
 #include "os/thread.h"
 
-#define LSM_THREADS_MAX 16
+#define LSM_THREADS_MAX 64
 
 /* A range of keys at which somebody works: a compaction, or an absorb that chose a level below 0. */
 struct lsm_claim {
@@ -53,7 +53,6 @@ struct lsm {
     struct table_owner owner;
     struct table *gone;    /* lock: tables without references, to be closed */
     uint64_t views;        /* atomic: references given out */
-    uint64_t open_tables;  /* atomic */
     enum result failed;    /* lock; RES_OK, or why nothing is written any more */
     struct os_cond work;   /* there may be something to do, or stopping */
     struct os_cond done;   /* some work has ended */

@@ -140,17 +140,18 @@ out:
     return r;
 }
 
-static enum result load_tail(struct table *t, const char *path, uint64_t size, struct errmsg *msg)
+static enum result load_tail(struct table *t, struct env_file *file, const char *path, uint64_t size,
+                             struct errmsg *msg)
 {
     struct footer f = {0};
-    enum result r = read_footer(t->file, path, t->meta.number, size, &f, msg);
+    enum result r = read_footer(file, path, t->meta.number, size, &f, msg);
     if (r != RES_OK)
         return r;
     size_t tail = (size_t)(f.end - f.filter_at), filter = (size_t)(f.index_at - f.filter_at);
     t->tail = aligned_alloc(FILTER_LINE, (tail + FILTER_LINE) / FILTER_LINE * FILTER_LINE);
     if (!t->tail)
         return errmsg_set(msg, RES_NO_MEMORY, "%s: no memory for an index of %zu bytes", path, tail);
-    if ((r = read_all(t->file, t->tail, tail, f.filter_at)) != RES_OK)
+    if ((r = read_all(file, t->tail, tail, f.filter_at)) != RES_OK)
         return errmsg_set(msg, r, "%s: cannot read the index at offset %" PRIu64 ": %s", path, f.filter_at,
                           result_text(r));
 #ifndef VARVE_FUZZING
@@ -190,7 +191,6 @@ enum result table_open(struct env_file *file, const char *path, uint64_t number,
     *out = NULL;
     if (!t)
         goto fail;
-    t->file = file;
     t->cache = cache;
     t->owner = owner;
     t->refs = 1;
@@ -204,19 +204,26 @@ enum result table_open(struct env_file *file, const char *path, uint64_t number,
         goto fail;
     }
     t->meta.size = have;
-    if ((r = load_tail(t, path, have, msg)) != RES_OK)
+    if ((r = load_tail(t, file, path, have, msg)) != RES_OK)
         goto fail;
     t->slots = calloc(t->fences.count, sizeof *t->slots);
     r = t->slots ? cache_add_table(cache, t) : RES_NO_MEMORY;
     if (r != RES_OK)
         goto fail;
     cache_charge(cache, (int64_t)t->resident);
+    if ((r = table_file_set(t, file)) != RES_OK) {
+        cache_remove_table(cache, t);
+        cache_charge(cache, -(int64_t)t->resident);
+        file = NULL;
+        goto fail;
+    }
     *out = t;
     return RES_OK;
 fail:
     if (r == RES_NO_MEMORY)
         (void)errmsg_set(msg, r, "%s: no memory to open it", path);
-    (void)file->ops->close(file); /* only read */
+    if (file)
+        (void)file->ops->close(file); /* only read */
     if (t)
         table_free(t);
     return r;
@@ -239,8 +246,7 @@ void table_close(struct table *t)
 {
     cache_remove_table(t->cache, t);
     cache_charge(t->cache, -(int64_t)t->resident);
-    (void)t->file->ops->close(t->file); /* only read */
-    t->file = NULL;
+    table_file_drop(t);
     epoch_retire(&t->retire, table_retired);
 }
 
@@ -252,16 +258,22 @@ enum result table_read_block(struct table *t, uint32_t i, int env_flags, struct 
     uint64_t at = table_block_offset(t, i);
     size_t span = table_block_span(t, i), got;
     uint8_t small[8192], *p = span <= sizeof small ? small : malloc(span);
-    enum result r = RES_CORRUPT;
+    struct table_file *f = NULL;
 
     *out = NULL;
     if (!p)
         return RES_NO_MEMORY;
+    enum result r = table_file_acquire(t, !(env_flags & ENV_NOWAIT), &f);
+    if (r != RES_OK)
+        goto out;
+    r = RES_CORRUPT;
     for (int attempt = 0; attempt < 2 && (r == RES_CORRUPT || r == RES_IO); attempt++) {
-        r = t->file->ops->pread(t->file, p, span, at, env_flags, &got);
+        r = f->file->ops->pread(f->file, p, span, at, env_flags, &got);
         if (r == RES_OK)
             r = got == span ? block_decode(p, span, table_salt(t->meta.number, at), out) : RES_CORRUPT;
     }
+    table_file_release(f);
+out:
     if (p != small)
         free(p);
     if (r == RES_OK) {

@@ -55,18 +55,18 @@ struct table_meta {
 
 struct table_owner;
 struct job;
-struct job;
 
 struct table {
     /* what a lookup touches first */
     struct filter filter;
-    struct fences fences; /* one a block */
-    uintptr_t *slots;     /* atomic: struct block *, low bit CACHE_HOT */
-    uint32_t *starts;     /* block i is bytes 16 * starts[i] .. 16 * starts[i + 1] */
-    struct env_file *file;
+    struct fences fences;    /* one a block */
+    uintptr_t *slots;        /* atomic: struct block *, low bit CACHE_HOT */
+    uint32_t *starts;        /* block i is bytes 16 * starts[i] .. 16 * starts[i + 1] */
+    struct table_file *file; /* atomic; NULL while it is closed */
     struct cache *cache;
     struct table_meta meta;
     uint32_t refs;       /* atomic */
+    bool file_used;      /* atomic: read since the hand last came by */
     bool obsolete;       /* atomic: the file goes with the table */
     struct job *job;     /* the compaction it is input of; under lsm->lock */
     bool damaged;        /* a compaction could not read it: none tries again; under lsm->lock */
@@ -82,7 +82,23 @@ struct table {
 /* Where tables go whose last reference went. */
 struct table_owner {
     void (*gone)(struct table_owner *o, struct table *t);
+    /* Opens the file of a table again, after it was closed for the limit on open files. */
+    enum result (*open)(struct table_owner *o, uint64_t number, struct env_file **out);
 };
+
+/* ---- a table's open file: table_file.c ---- */
+struct table_file {
+    struct env_file *file;
+    struct cache *cache;
+    uint32_t refs; /* atomic */
+    struct epoch_entry retire;
+};
+/* For one read. RES_WOULD_BLOCK when the file is closed and the caller may not wait. Never inside the lock of the cache. */
+enum result table_file_acquire(struct table *t, bool may_wait, struct table_file **out) MUST_CHECK;
+void table_file_release(struct table_file *h);
+/* Takes the file over, also when it fails. */
+enum result table_file_set(struct table *t, struct env_file *file) MUST_CHECK;
+void table_file_drop(struct table *t);
 
 /* The salt that binds bytes to a place in a table. */
 static inline uint64_t table_salt(uint64_t number, uint64_t offset) { return number * 0x9e3779b97f4a7c15u + offset; }

@@ -41,8 +41,12 @@ static bool read_ahead(struct table_iter *t, uint32_t i)
         return false;
     if (!t->ahead && !(t->ahead = malloc(AHEAD_MOST)))
         return false;
-    struct env_file *f = t->table->file;
-    if (f->ops->pread(f, t->ahead, len, table_block_offset(t->table, i), 0, &got) != RES_OK || got != len)
+    struct table_file *f;
+    if (table_file_acquire(t->table, true, &f) != RES_OK)
+        return false;
+    enum result r = f->file->ops->pread(f->file, t->ahead, len, table_block_offset(t->table, i), 0, &got);
+    table_file_release(f);
+    if (r != RES_OK || got != len)
         return false;
     t->ahead_from = i;
     t->ahead_to = to;
