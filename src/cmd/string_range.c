@@ -58,12 +58,10 @@ static enum result run_getrange(struct call *c)
     if (r != RES_OK || !ready)
         return r;
     uint64_t offset, len;
-    struct slice bytes = SLICE_LIT("");
     if (resolve_range(start, end, o.length, &offset, &len))
-        r = store_string_range(c, &o, offset, (size_t)len, &bytes);
-    if (r == RES_OK)
-        reply_bulk(c->reply, bytes);
-    return r;
+        return store_string_reply_range(c, &o, offset, len);
+    reply_bulk(c->reply, SLICE_LIT(""));
+    return RES_OK;
 }
 
 static const struct command_arg getrange_args[] = {ARG("key", ARG_KEY), ARG("start", ARG_INTEGER),

@@ -172,6 +172,10 @@ enum result store_flush_db(struct call *c, uint32_t db)
     if (m->next == UINT32_MAX)
         return RES_TOO_MANY;
     uint32_t old = m->keyspace[db];
+    int64_t keys, expires;
+    call_counts(c, old, &keys, &expires);
+    if (c->mode & CALL_LATCHED && keys == 0) /* certain under the latch: there is nothing to empty */
+        return RES_OK;
     m->keyspace[db] = m->next++;
     static const enum region regions[] = {REGION_META, REGION_ELEMENT, REGION_EXPIRY};
     for (size_t i = 0; i < sizeof regions / sizeof regions[0]; i++) {
@@ -181,8 +185,6 @@ enum result store_flush_db(struct call *c, uint32_t db)
         if (r != RES_OK)
             return r;
     }
-    int64_t keys, expires;
-    call_counts(c, old, &keys, &expires);
     call_count(c, old, -keys, -expires);
     call_signal_dbs(c);
     if ((r = expiry_database_changed(c, db)) != RES_OK)

@@ -138,6 +138,13 @@ enum result element_key(struct call *c, const struct object *o, uint8_t subspace
     return RES_OK;
 }
 
+void chunk_key_put(uint8_t out[CHUNK_KEY], uint32_t keyspace, uint16_t home, uint64_t id, uint32_t number)
+{
+    object_prefix(out, keyspace, home, id);
+    out[ELEMENT_KEY_OBJECT] = SUBSPACE_STRING;
+    put_be32(out + ELEMENT_KEY_OBJECT + 1, number);
+}
+
 enum result bury_range(struct call *c, struct slice start, struct slice end)
 {
     uint8_t bytes[ENGINE_KEY_MAX];

@@ -12,9 +12,21 @@
 
 static enum result chunk_key(struct call *c, const struct object *o, uint32_t number, struct engine_key *out)
 {
-    uint8_t element[4];
-    put_be32(element, number);
-    return element_key(c, o, SUBSPACE_STRING, slice_of(element, sizeof element), out);
+    uint8_t *p = arena_alloc(c->arena, CHUNK_KEY);
+    if (unlikely(!p))
+        return RES_NO_MEMORY;
+    chunk_key_put(p, o->key->keyspace, o->home, o->id, number);
+    out->bytes = slice_of(p, CHUNK_KEY);
+    out->hash = engine_hash(out->bytes);
+    return RES_OK;
+}
+
+enum result chunk_bytes(struct slice piece, struct slice *out)
+{
+    if (piece.len < 2 || piece.len > 1 + STORE_CHUNK || piece.data[0] != PIECE_BYTES)
+        return RES_CORRUPT;
+    *out = slice_of(piece.data + 1, piece.len - 1);
+    return RES_OK;
 }
 
 /* The bytes a chunk has; empty when it is absent. */
@@ -22,19 +34,13 @@ static enum result chunk_get(struct call *c, const struct object *o, uint32_t nu
 {
     struct engine_key key;
     struct slice piece;
+    *out = slice_of(NULL, 0);
     enum result r = chunk_key(c, o, number, &key);
     if (r == RES_OK)
         r = call_get(c, &key, &piece);
-    if (r == RES_NOT_FOUND) {
-        *out = slice_of(NULL, 0);
+    if (r == RES_NOT_FOUND)
         return RES_OK;
-    }
-    if (r != RES_OK)
-        return r;
-    if (piece.len < 2 || piece.len > 1 + STORE_CHUNK || piece.data[0] != PIECE_BYTES)
-        return RES_CORRUPT;
-    *out = slice_of(piece.data + 1, piece.len - 1);
-    return RES_OK;
+    return r == RES_OK ? chunk_bytes(piece, out) : r;
 }
 
 /* Writes a chunk that keeps `old` where `bytes`, laid over it at `at`, does not cover it. */
@@ -166,16 +172,20 @@ enum result store_string_all(struct call *c, const struct object *o, struct slic
     return store_string_range(c, o, 0, (size_t)o->length, out);
 }
 
-enum result store_string_reply(struct call *c, const struct object *o)
+enum result store_string_reply_range(struct call *c, const struct object *o, uint64_t offset, uint64_t len)
 {
+    if (offset > o->length)
+        offset = o->length;
+    if (len > o->length - offset)
+        len = o->length - offset;
     if (likely(!o->pieces)) {
-        reply_bulk(c->reply, o->value);
+        reply_bulk(c->reply, slice_of(o->value.data + offset, (size_t)len));
         return RES_OK;
     }
-    if (o->length > STORE_STREAM && !c->overlay)
-        return string_stream_reply(c, o);
-    uint8_t *room = c->reply->ops->bulk_room(c->reply, (size_t)o->length);
-    return room ? gather(c, o, 0, (size_t)o->length, room) : RES_OK; /* a sink without memory remembers that itself */
+    if (len > STORE_STREAM && !c->overlay) /* a run that writes may see pieces of its own */
+        return string_stream_reply(c, o, offset, len);
+    uint8_t *room = c->reply->ops->bulk_room(c->reply, (size_t)len);
+    return room ? gather(c, o, offset, (size_t)len, room) : RES_OK; /* a sink without memory remembers that itself */
 }
 
 /* ---- writing ---- */

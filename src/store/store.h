@@ -120,8 +120,13 @@ enum result store_string_range(struct call *c, const struct object *o, uint64_t 
 /* Overwrites from offset, growing with zeros as needed (SETRANGE, APPEND, SETBIT). Touches only the chunks concerned. The
  * key is created when o->exists is false. encoding becomes raw. */
 enum result store_string_write(struct call *c, struct object *o, uint64_t offset, struct slice bytes) MUST_CHECK;
-/* Replies with the value as one bulk; streams large ones. */
-enum result store_string_reply(struct call *c, const struct object *o) MUST_CHECK;
+/* Replies with bytes [offset, offset + len), cut at the end, or with the whole value, as one bulk. Long ones are streamed
+ * from the run's snapshot while the client takes them. */
+enum result store_string_reply_range(struct call *c, const struct object *o, uint64_t offset, uint64_t len) MUST_CHECK;
+static inline enum result store_string_reply(struct call *c, const struct object *o)
+{
+    return store_string_reply_range(c, o, 0, UINT64_MAX);
+}
 
 /* ---- databases ---- */
 enum result store_flush_db(struct call *c, uint32_t db) MUST_CHECK; /* O(1) */

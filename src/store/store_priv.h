@@ -14,10 +14,6 @@
 #define EXPIRY_KEY_HEAD 19
 #define ELEMENT_KEY_OBJECT 15 /* region, keyspace, home slot, object id */
 
-#define STORE_STREAM (1024 * 1024) /* longer strings are replied piece by piece */
-/* Replies with a string in pieces, of a run that only reads. */
-enum result string_stream_reply(struct call *c, const struct object *o) MUST_CHECK;
-
 /* ---- database map (databases.c) ---- */
 
 /* Which keyspace each database number means; ids are never reused. */
@@ -130,6 +126,15 @@ void recency_close(struct store *s);
 enum result pieces_write_all(struct call *c, const struct object *o, struct slice value) MUST_CHECK;
 /* Copies every piece of src, of any type, to the fresh object dst. */
 enum result pieces_copy(struct call *c, const struct object *src, const struct object *dst) MUST_CHECK;
+
+#define STORE_STREAM (1024 * 1024) /* longer strings are replied piece by piece */
+/* Replies with a part of a string in pieces, in a run that only reads. stream.c */
+enum result string_stream_reply(struct call *c, const struct object *o, uint64_t offset, uint64_t len) MUST_CHECK;
+/* The bytes of a chunk's record. */
+enum result chunk_bytes(struct slice piece, struct slice *out) MUST_CHECK;
+/* The key of a chunk, at most this long. */
+#define CHUNK_KEY (ELEMENT_KEY_OBJECT + 5)
+void chunk_key_put(uint8_t out[CHUNK_KEY], uint32_t keyspace, uint16_t home, uint64_t id, uint32_t number);
 
 /* ---- expiry index (expiry.c, expiry_thread.c) ---- */
 

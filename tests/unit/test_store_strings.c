@@ -303,6 +303,31 @@ static void they_do_over_tables_and_restarts(void)
     env_memory_free(env);
 }
 
+static void long_replies_are_streamed_whole(void)
+{
+    struct env *env = env_memory_new(4, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env};
+    size_t len = 5000003;
+    uint8_t *value = malloc(len);
+    for (size_t i = 0; i < len; i++)
+        value[i] = (uint8_t)(i >> 9 ^ i);
+    talk_open(&t, &o);
+    (void)run(WORD("SET"), WORD("long"), slice_of(value, len), NONE);
+    tap_check(slice_eq(talk_bulk(run(WORD("GET"), WORD("long"), NONE, NONE)), slice_of(value, len)));
+    struct slice part = talk_bulk(run(WORD("GETRANGE"), WORD("long"), number(8191), number(3000000)));
+    tap_check(slice_eq(part, slice_of(value + 8191, 3000000 - 8190)));
+    (void)run(WORD("SETRANGE"), WORD("long"), number(9000000), WORD("!"));
+    part = talk_bulk(run(WORD("GETRANGE"), WORD("long"), number(4000000), number(9000000)));
+    tap_check(part.len == 5000001 && memcmp(part.data, value + 4000000, 1000003) == 0);
+    size_t wrong = 0;
+    for (size_t i = 1000003; i < 5000000; i++)
+        wrong += part.data[i] != 0;
+    tap_check(wrong == 0 && part.data[5000000] == '!');
+    talk_close(&t);
+    free(value);
+    env_memory_free(env);
+}
+
 static void sparse_strings_cost_what_is_written(void)
 {
     struct env *env = env_memory_new(3, ENV_MEMORY_PLAIN);
@@ -326,6 +351,7 @@ int main(void)
 {
     tap_test(strings_hold_what_a_buffer_would);
     tap_test(they_do_over_tables_and_restarts);
+    tap_test(long_replies_are_streamed_whole);
     tap_test(sparse_strings_cost_what_is_written);
     return tap_done();
 }
