@@ -382,6 +382,81 @@ static void a_checkpoint_opens_and_goes_its_own_way(void)
     close_all(env, e);
 }
 
+/* One run of `n` keys of a region that start at `from`. */
+static void absorb_sequence(struct engine *e, char region, unsigned from, unsigned n, uint64_t sequence)
+{
+    static struct iter_record records[1000];
+    static char keys[1000][16];
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(keys[i], sizeof keys[i], "%c%08u", region, from + i);
+        records[i] = (struct iter_record){slice_str(keys[i]), SLICE_LIT("some thirty bytes of a value."), RECORD_PUT};
+    }
+    struct iter *run;
+    tap_require(iter_over_array(records, n, slice_of(NULL, 0), slice_of(NULL, 0), &run) == RES_OK);
+    struct engine_boundary b = {sequence, slice_of(NULL, 0)};
+    tap_check(engine_lsm.absorb(e, run, &b) == RES_OK);
+    iter_close(run);
+}
+
+/* Waits until nothing more is to be merged. */
+static void settle(struct engine *e, struct engine_stats *s)
+{
+    uint64_t last = UINT64_MAX;
+    for (int quiet = 0; quiet < 10; usleep(5000)) {
+        engine_lsm.stats(e, s);
+        uint64_t now = s->compactions + s->level[0].files * 1000000;
+        quiet = now == last && s->compactions_running == 0 ? quiet + 1 : 0;
+        last = now;
+    }
+}
+
+static uint64_t all_files(const struct engine_stats *s)
+{
+    uint64_t files = 0;
+    for (int level = 0; level < s->levels; level++)
+        files += s->level[level].files;
+    return files;
+}
+
+static void a_sequential_load_is_written_once(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct engine_stats s;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    for (unsigned i = 0; i < 60; i++)
+        absorb_sequence(e, 'M', i * 777, 777, i + 1);
+    settle(e, &s);
+    tap_check(s.compaction_write_bytes < s.flush_bytes / 20);
+    tap_check(all_files(&s) < 2 * s.bytes_on_disk / 2048);
+    tap_check(engine_lsm.debt(e) == 0);
+    close_all(env, e);
+}
+
+static void small_runs_do_not_leave_crumbs(void)
+{
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine *e;
+    uint64_t sequence;
+    struct engine_stats s;
+    tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
+    for (unsigned i = 0; i < 600; i++) {
+        absorb_sequence(e, i % 2 ? 'X' : 'M', i * 3, 3, i + 1); /* some 100 bytes each, always behind the last */
+        while (engine_lsm.debt(e) > 300)
+            usleep(1000);
+    }
+    settle(e, &s);
+    if (!tap_check(all_files(&s) < 20 + 4 * s.bytes_on_disk / 2048))
+        tap_diag("%" PRIu64 " files for %" PRIu64 " bytes", all_files(&s), s.bytes_on_disk);
+    tap_check(s.compaction_write_bytes < 12 * s.flush_bytes);
+    tap_diag("%" PRIu64 " files, %" PRIu64 " bytes, written %" PRIu64 " + %" PRIu64, all_files(&s), s.bytes_on_disk,
+             s.flush_bytes, s.compaction_write_bytes);
+    tap_check(engine_lsm.debt(e) < 300);
+    tap_check(s.level[0].files < 16);
+    close_all(env, e);
+}
+
 /* ---- 4 ---- */
 
 #define OBJECTS 40
@@ -625,6 +700,8 @@ int main(void)
     tap_test(the_bottom_holds_only_what_is_alive);
     tap_test(files_stay_while_a_view_needs_them);
     tap_test(a_checkpoint_opens_and_goes_its_own_way);
+    tap_test(a_sequential_load_is_written_once);
+    tap_test(small_runs_do_not_leave_crumbs);
     tap_test(dead_ranges_are_reclaimed_without_writes);
     tap_test(dead_tables_are_dropped_unread);
     tap_test(a_view_still_sees_what_died_later);
