@@ -22,7 +22,7 @@ struct run {
     _Atomic bool stop;
     _Atomic uint64_t shown; /* the most commits that any reader saw */
     uint64_t acknowledged;
-    bool always_only, failing;
+    bool always_only, failing, restarted;
 };
 
 static void check_view(struct run *r, uint64_t *seen)
@@ -35,6 +35,9 @@ static void check_view(struct run *r, uint64_t *seen)
         if (!tap_check(model_equal(r->f, v, snapshot, &s, why, sizeof(why))))
             tap_diag("seed %llu: snapshot %llu, %llu commits: %s", (unsigned long long)r->seed,
                      (unsigned long long)snapshot, (unsigned long long)n, why);
+        /* The snapshot claims no more than the view has. (Only one thread runs at a time: no race with the committer.) */
+        tap_check(r->restarted || n >= r->model.count || !r->model.commits[n].sequence ||
+                  r->model.commits[n].sequence > snapshot);
         *seen = n;
         uint64_t shown = atomic_load(&r->shown);
         while (shown < n && !atomic_compare_exchange_weak(&r->shown, &shown, n))
@@ -119,7 +122,8 @@ static void scenario(void *arg)
 
 static void restart(struct run *r, uint64_t loss, uint64_t need)
 {
-    struct run again = {.seed = r->seed, .env = env_memory_crash(r->env, env_memory_changes(r->env), loss)};
+    struct run again = {
+        .seed = r->seed, .restarted = true, .env = env_memory_crash(r->env, env_memory_changes(r->env), loss)};
     struct front_options o = options(&again);
     struct errmsg msg;
     again.model = r->model;
