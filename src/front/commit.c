@@ -52,7 +52,7 @@ void front_progress(void *front)
     if (f->o.on_gate)
         f->o.on_gate(f->o.arg, target);
     wake_gate_waiters(f);
-    if (atomic_load(&f->flusher_waits))
+    if (target >= atomic_load(&f->flusher_awaits))
         front_wake_flusher(f);
     front_tell_space(f); /* a full ring of counter deltas waits for the gate */
 }
@@ -316,7 +316,7 @@ void front_kick(struct front *f)
     if (f->o.on_gate)
         f->o.on_gate(f->o.arg, visible);
     wake_gate_waiters(f);
-    if (atomic_load(&f->flusher_waits))
+    if (visible >= atomic_load(&f->flusher_awaits))
         front_wake_flusher(f);
 }
 

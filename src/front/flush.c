@@ -56,6 +56,19 @@ static struct front_source *next_to_flush(struct front *f)
     return s && !front_frozen(f) && front_gate(f) >= atomic_load(&s->last) ? s : NULL;
 }
 
+/* Sleeps until there may be something to flush. Sealing wakes under flush_lock; the gate's move only when a source waits
+ * for it, else every commit of an idle flusher would cost a wake-up. */
+static void flusher_sleep(struct front *f, bool failed) REQUIRES(f->flush_lock)
+{
+    struct front_source *s = oldest_sealed(f);
+    atomic_store(&f->flusher_awaits, s ? atomic_load(&s->last) : UINT64_MAX);
+    if (failed)
+        (void)os_cond_wait_for(&f->flush_wake, &f->flush_lock, RETRY_NS);
+    else if (!next_to_flush(f))
+        os_cond_wait(&f->flush_wake, &f->flush_lock);
+    atomic_store(&f->flusher_awaits, UINT64_MAX);
+}
+
 static enum result absorb_memtable(struct front *f, struct front_source *s, const struct engine_boundary *boundary)
 {
     struct iter *run = NULL;
@@ -174,12 +187,7 @@ void front_flush_thread(void *front)
         os_mutex_lock(&f->flush_lock);
         if (f->stop)
             break;
-        atomic_store(&f->flusher_waits, true);
-        if (res != RES_OK)
-            os_cond_wait_for(&f->flush_wake, &f->flush_lock, RETRY_NS);
-        else if (!s && !next_to_flush(f))
-            os_cond_wait(&f->flush_wake, &f->flush_lock);
-        atomic_store(&f->flusher_waits, false);
+        flusher_sleep(f, res != RES_OK);
     }
     os_mutex_unlock(&f->flush_lock);
 }

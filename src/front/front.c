@@ -46,6 +46,7 @@ static struct front *front_new(const struct front_options *o)
     os_mutex_init(&f->keep_lock);
     os_cond_init(&f->gate_cond);
     os_cond_init(&f->flush_wake);
+    atomic_init(&f->flusher_awaits, UINT64_MAX);
     os_cond_init(&f->flushed_cond);
     os_cond_init(&f->keep_wake);
     return f;
