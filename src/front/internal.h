@@ -99,9 +99,9 @@ struct front {
 
     struct os_mutex flush_lock; /* the flusher's condition, and those who wait for it */
     struct os_cond flush_wake, flushed_cond;
-    _Atomic uint64_t flushed; /* boundary of the engine */
+    _Atomic uint64_t flushed;        /* boundary of the engine */
     _Atomic uint64_t flusher_awaits; /* the gate that the sleeping flusher wants to hear of; UINT64_MAX: none */
-    _Atomic bool flush_refused; /* the file system has no space for the oldest memtable */
+    _Atomic bool flush_refused;      /* the file system has no space for the oldest memtable */
 
     struct os_mutex keep_lock;
     struct os_cond keep_wake;
