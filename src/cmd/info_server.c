@@ -48,7 +48,8 @@ void info_clients(struct info *i)
     info_add(i, "maxclients:%" PRIu64 "\r\n", h->max_clients ? h->max_clients : (uint64_t)i->settings->maxclients);
     info_add(i, "client_recent_max_input_buffer:%" PRIu64 "\r\n", h->largest_query_buffer);
     info_add(i, "client_recent_max_output_buffer:%" PRIu64 "\r\n", h->largest_output_buffer);
-    info_add(i, "blocked_clients:0\r\ntracking_clients:0\r\npubsub_clients:0\r\nclients_in_timeout_table:0\r\n");
+    info_add(i, "blocked_clients:%" PRIu64 "\r\n", h->blocked_clients);
+    info_add(i, "tracking_clients:0\r\npubsub_clients:0\r\nclients_in_timeout_table:0\r\n");
     info_add(i, "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     info_add(i, "monitor_clients:%" PRIu64 "\r\n", h->monitors);
 }

@@ -152,6 +152,8 @@ void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms)
     workers_wake(s, PARK_PAUSE);
 }
 
+enum shard_pause shard_paused(struct shard *s) { return (enum shard_pause)atomic_load(&s->pause); }
+
 void shard_set_fsync(struct shard *s, enum front_fsync mode)
 {
     latch_lock(&s->latch);

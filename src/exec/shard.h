@@ -104,6 +104,7 @@ uint64_t shard_now_ms(struct shard *s);
 /* ---- CLIENT PAUSE ---- */
 enum shard_pause { SHARD_PAUSE_OFF, SHARD_PAUSE_WRITE, SHARD_PAUSE_ALL };
 void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
+enum shard_pause shard_paused(struct shard *s); /* any thread */
 
 /* ---- hooks of the server, set before the first command ---- */
 struct shard_hooks {

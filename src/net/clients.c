@@ -36,7 +36,8 @@ static enum result describe(struct connection *c, struct buf *out)
     /* While a command is away, the session's own account belongs to the thread it is on. */
     const struct command_entry *last =
         c->away && c->batch != NULL ? c->batch->requests[c->batch->next - 1].entry : s->last_command;
-    size_t unread = c->in.len - c->in.pos, pending = outbox_pending(&c->out);
+    /* As in Redis, what is being executed counts as unread. */
+    size_t unread = c->batch != NULL ? c->in.len : c->in.len - c->in.pos, pending = outbox_pending(&c->out);
     return buf_printf(
         out,
         "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 "
@@ -46,9 +47,9 @@ static enum result describe(struct connection *c, struct buf *out)
         (unsigned long long)(now - s->created_ms) / 1000,
         (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db, unread,
         c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, c->out.buf.cap, c->out.buf.len, pending,
-        c->out.streams != NULL, outbox_memory(&c->out), connection_memory(c), c->write_waiting ? "rw" : "r",
-        last ? last->full_name : "NULL", s->resp, (int)s->lib_name.len, (const char *)s->lib_name.data,
-        (int)s->lib_version.len, (const char *)s->lib_version.data);
+        c->out.streams != NULL, pending ? outbox_memory(&c->out) : 0, connection_memory(c),
+        c->write_waiting ? "rw" : "r", last ? last->full_name : "NULL", s->resp, (int)s->lib_name.len,
+        (const char *)s->lib_name.data, (int)s->lib_version.len, (const char *)s->lib_version.data);
 }
 
 enum result net_client_info(struct call *c, struct buf *out)

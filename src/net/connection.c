@@ -163,8 +163,10 @@ void connection_close(struct connection *c)
     c->fd = -1;
     if (c->in_ready)
         TAILQ_REMOVE(&r->ready, c, ready);
-    if (c->in_parked)
+    if (c->in_parked) {
         TAILQ_REMOVE(&r->parked, c, parked);
+        stat_add(&r->stats.parked, (uint64_t)-1);
+    }
     if (c->in_held)
         TAILQ_REMOVE(&r->held, c, held);
     c->in_ready = c->in_parked = c->in_held = false;

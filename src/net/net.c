@@ -145,9 +145,11 @@ static void sum_stats(struct net *n, struct host_stats *out)
     os_mutex_lock(&n->tuning_lock);
     out->max_clients = n->tuning.max_clients;
     os_mutex_unlock(&n->tuning_lock);
+    bool paused = n->shard != NULL && shard_paused(n->shard) != SHARD_PAUSE_OFF; /* NULL: not started yet */
     for (int i = 0; i < n->reactor_count; i++) {
         struct reactor_stats *s = &n->reactors[i].stats;
         out->monitors += (uint64_t)atomic_load(&n->reactors[i].monitors);
+        out->blocked_clients += paused ? relaxed(&s->parked) : 0;
         out->reads += relaxed(&s->reads);
         out->writes += relaxed(&s->writes);
         out->wakeups += relaxed(&s->wakeups);

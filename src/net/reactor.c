@@ -111,6 +111,7 @@ void reactor_park(struct connection *c)
     assert(!c->in_ready && !c->in_parked);
     c->in_parked = true;
     TAILQ_INSERT_TAIL(&c->reactor->parked, c, parked);
+    stat_add(&c->reactor->stats.parked, 1);
 }
 
 static void unpark_all(struct reactor *r)
@@ -121,6 +122,7 @@ static void unpark_all(struct reactor *r)
         c->in_parked = false;
         reactor_make_ready(c);
     }
+    atomic_store_explicit(&r->stats.parked, 0, memory_order_relaxed);
 }
 
 static void wait_for(struct reactor *r, uint64_t floor)

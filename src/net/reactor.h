@@ -22,6 +22,7 @@ void block_put(struct block_pool *p, void *block);
 struct reactor_stats { /* written by the reactor, read by any */
     _Atomic uint64_t reads, writes, wakeups, input_bytes, output_bytes;
     _Atomic uint64_t cut_by_output_limit, cut_by_query_limit, timed_out;
+    _Atomic uint64_t parked; /* connections that are, now */
     _Atomic uint64_t query_buffers, output_buffers, largest_query, largest_output;
 };
 static inline void stat_add(_Atomic uint64_t *stat, uint64_t n) /* one writer: no locked instruction */
