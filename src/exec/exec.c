@@ -360,17 +360,19 @@ static void look_ahead(struct exec_worker *w, shard_prefetch_fn *fn, uint32_t db
         exec_prefetch_end(w);
 }
 
-void exec_prefetch(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
-                   const struct slice *argv)
+unsigned exec_prefetch(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                       const struct slice *argv)
 {
+    unsigned n = 0;
     shard_prefetch_fn *fn = atomic_load_explicit(&w->shard->prefetch, memory_order_acquire);
     const struct command_keyspec *k = entry->command->keys;
     if (!fn || !k || !k->flags || k->begin != KEYS_INDEX || k->find != KEYS_RANGE || k->step < 1)
-        return;
+        return 0;
     int last = k->last < 0 ? argc + k->last : k->index + k->last;
     if (last > k->index + k->step * ENGINE_PREFETCH_MAX) /* more would have left the cache before they are needed */
         last = k->index + k->step * ENGINE_PREFETCH_MAX;
     bool write = entry->command->flags & CMD_WRITE;
-    for (int i = k->index; i <= last && i < argc; i += k->step)
+    for (int i = k->index; i <= last && i < argc; i += k->step, n++)
         look_ahead(w, fn, session->db, argv[i], write);
+    return n;
 }

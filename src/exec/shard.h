@@ -78,10 +78,10 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *s, const struc
                            const struct slice *argv, struct sink *reply);
 /* The worker has no more commands ready: release the latch, get the log on its way. Before every sleep. */
 void exec_row_end(struct exec_worker *w);
-/* The command will run soon: collects its keys, of which many are looked ahead for together. exec_prefetch_end() before
- * the first of those commands runs. */
-void exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
-                   const struct slice *argv);
+/* The command will run soon: collects its keys, of which many are looked ahead for together, and returns how many they
+ * are. exec_prefetch_end() before the first of those commands runs. */
+unsigned exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
+                       const struct slice *argv);
 void exec_prefetch_end(struct exec_worker *w);
 /* Something else than commands has taken time since the last one (a system call, a sleep): the next one's is not to count
  * it. exec_row_end() says so too. */

@@ -34,6 +34,7 @@ struct request {
 /* Requests parsed ahead, so that what they need can be fetched before the first of them runs. */
 struct request_batch {
     uint16_t next, count;
+    uint16_t keys;     /* of theirs that are looked ahead for */
     bool alone;        /* the (only) request's memory is the input's */
     const char *error; /* the client's bytes went wrong behind these requests */
     struct request requests[BATCH_REQUESTS];

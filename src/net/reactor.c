@@ -28,7 +28,7 @@
 
 #define STREAM_PATIENCE_MS 60000
 #define CHUNK 64           /* connections between two row ends */
-#define CHUNK_REQUESTS 256 /* about how many requests are looked ahead for: the cache must hold what they need */
+#define CHUNK_KEYS 256     /* about how many keys are looked ahead for: the cache must hold what lies behind them */
 #define TURN_REQUESTS 1024 /* about how many requests run before the kernel is asked for news */
 
 void *block_get(struct block_pool *p) { return p->count > 0 ? p->free[--p->count] : malloc(p->size); }
@@ -173,13 +173,13 @@ static void release_held(struct reactor *r)
 static int prepare(struct reactor *r, size_t *queued, struct connection *chunk[CHUNK])
 {
     struct connection *c;
-    int n = 0, requests = 0;
-    while (*queued > 0 && n < CHUNK && requests < CHUNK_REQUESTS && (c = TAILQ_FIRST(&r->ready)) != NULL) {
+    int n = 0, keys = 0;
+    while (*queued > 0 && n < CHUNK && keys < CHUNK_KEYS && (c = TAILQ_FIRST(&r->ready)) != NULL) {
         TAILQ_REMOVE(&r->ready, c, ready);
         c->in_ready = false;
         --*queued;
         if (connection_prepare(c)) {
-            requests += c->batch->count;
+            keys += c->batch->keys;
             chunk[n++] = c; /* a connection closed from here on is only buried at the end of the turn */
         }
     }

@@ -32,7 +32,7 @@ bool connection_parse(struct connection *c)
     int most = c->session.authenticated ? BATCH_REQUESTS : 1;
     struct slice *argv = b->slices, *end = b->slices + BATCH_SLICES;
     enum resp_status status = RESP_REQUEST;
-    b->next = b->count = 0;
+    b->next = b->count = b->keys = 0;
     b->alone = false;
     b->error = NULL;
     while (b->count < most && end - argv >= 8) {
@@ -46,7 +46,7 @@ bool connection_parse(struct connection *c)
         struct request *out = &b->requests[b->count++];
         *out = (struct request){find(&q), q.argv, q.argc};
         if (out->entry != NULL)
-            exec_prefetch(r->worker, &c->session, out->entry, q.argc, q.argv);
+            b->keys += (uint16_t)exec_prefetch(r->worker, &c->session, out->entry, q.argc, q.argv);
         if (q.alone) {
             b->alone = true;
             break;
