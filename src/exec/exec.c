@@ -128,6 +128,9 @@ static void reply_code(struct run *r, size_t mark, enum result code)
 
 /* ---- away ---- */
 
+static void warm_from(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                      const struct slice *argv, int skip);
+
 uint64_t exec_argument_bytes(int argc, const struct slice *argv)
 {
     uint64_t n = 0;
@@ -141,6 +144,8 @@ static enum exec_outcome send_away(struct exec_worker *w, size_t mark, enum lane
     struct call *c = &w->run.call;
     struct shard *s = w->shard;
     c->reply->ops->rewind(c->reply, mark);
+    if (lane == LANE_SHORT) /* the first of its keys is the command's own to fetch */
+        warm_from(w, c->session, c->entry, c->argc, c->argv, 1);
     enum result r = pool_submit(s, c->session, c->entry, c->argc, c->argv, w->run.seed, lane);
     if (r != RES_OK) {
         reply_code(&w->run, mark, r);
@@ -337,6 +342,22 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     return outcome;
 }
 
+/* ---- what comes next ---- */
+
+/* The positions of the keys, where the declaration tells them by place alone: first, last (inclusive) and step. */
+static bool key_places(const struct command_entry *entry, int argc, int *first, int *last, int *step)
+{
+    const struct command_keyspec *k = entry->command->keys;
+    if (!k || !k->flags || k->begin != KEYS_INDEX || k->find != KEYS_RANGE || k->step < 1)
+        return false;
+    *first = k->index;
+    *last = k->last < 0 ? argc + k->last : k->index + k->last;
+    *step = k->step;
+    if (*last >= argc)
+        *last = argc - 1;
+    return *first <= *last;
+}
+
 void exec_prefetch_end(struct exec_worker *w)
 {
     if (w->ahead.count == 0)
@@ -365,14 +386,52 @@ unsigned exec_prefetch(struct exec_worker *w, struct session *session, const str
 {
     unsigned n = 0;
     shard_prefetch_fn *fn = atomic_load_explicit(&w->shard->prefetch, memory_order_acquire);
-    const struct command_keyspec *k = entry->command->keys;
-    if (!fn || !k || !k->flags || k->begin != KEYS_INDEX || k->find != KEYS_RANGE || k->step < 1)
+    int first, last, step;
+    if (!fn || !key_places(entry, argc, &first, &last, &step))
         return 0;
-    int last = k->last < 0 ? argc + k->last : k->index + k->last;
-    if (last > k->index + k->step * ENGINE_PREFETCH_MAX) /* more would have left the cache before they are needed */
-        last = k->index + k->step * ENGINE_PREFETCH_MAX;
+    if (last > first + step * ENGINE_PREFETCH_MAX) /* more would have left the cache before they are needed */
+        last = first + step * ENGINE_PREFETCH_MAX;
     bool write = entry->command->flags & CMD_WRITE;
-    for (int i = k->index; i <= last && i < argc; i += k->step, n++)
+    for (int i = first; i <= last; i += step, n++)
         look_ahead(w, fn, session->db, argv[i], write);
     return n;
+}
+
+static bool is_cold(struct shard *s, const struct engine_key *key)
+{
+    struct engine_miss miss;
+    struct slice value;
+    miss.table = NULL;
+    miss.block = 0;
+    miss.held_count = 0;
+    epoch_enter();
+    struct front_view *v = front_view(s->front);
+    bool cold = front_get(v, front_snapshot(v), key, ENGINE_NOWAIT, &value, &miss) == RES_WOULD_BLOCK;
+    epoch_leave();
+    return cold;
+}
+
+static void warm_from(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                      const struct slice *argv, int skip)
+{
+    struct shard *s = w->shard;
+    shard_prefetch_fn *fn = atomic_load_explicit(&s->prefetch, memory_order_acquire);
+    int first, last, step;
+    if (!fn || !key_places(entry, argc, &first, &last, &step))
+        return;
+    first += skip * step;
+    if (first <= last && w->latched)
+        row_release(w, shard_mono(s)); /* others may write meanwhile */
+    for (int n = 0; n < WARM_KEYS && first <= last; n++, first += step) {
+        uint8_t room[PREFETCH_KEY_BYTES];
+        struct shard_key k;
+        if (fn(s, session->db, argv[first], room, sizeof room, &k) && is_cold(s, &k.key))
+            pool_warm(s, &k.key);
+    }
+}
+
+void exec_warm(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+               const struct slice *argv)
+{
+    warm_from(w, session, entry, argc, argv, 0);
 }

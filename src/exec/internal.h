@@ -16,6 +16,8 @@
 #define ROW_NS 200000       /* a row of writes holds the latch no longer */
 #define TOO_LONG_NS 1000000 /* a run on a reactor or under the latch gives up its place */
 #define LARGE_ARGUMENTS (256 * 1024)
+#define WARM_KEYS 32 /* looked up beside a command that went away */
+#define WARMING_MAX 256
 
 /* ---- statistics: one block per thread that runs commands, written by it alone, read by anybody (stats.c) ---- */
 struct command_counter {
@@ -122,12 +124,14 @@ void workers_wake(struct shard *s, unsigned reason);
 enum lane { LANE_SHORT, LANE_LONG };
 struct job {
     struct job *next;
-    struct session *session;
+    struct session *session; /* NULL: only bring the record of `key` into memory */
     const struct command_entry *entry;
     int argc;
     const struct slice *argv;
     int resp;
     uint64_t seed;
+    struct engine_key key;
+    uint8_t key_bytes[];
 };
 struct pool {
     struct os_mutex lock;
@@ -136,6 +140,7 @@ struct pool {
         struct job *first, *last;
         size_t count, running;
     } lane[2];
+    size_t warming; /* jobs for a key alone */
     struct os_thread *threads;
     int thread_count, long_max;
     bool stop;
@@ -156,6 +161,8 @@ struct task {
     uint64_t seed;
 };
 void run_begin_task(struct run *r, const struct task *t);
+/* Starts bringing a record into memory; nothing happens when memory or places are short. */
+void pool_warm(struct shard *s, const struct engine_key *key);
 /* Runs a read to its end; the caller may wait. */
 enum result away_read(struct run *r, const struct task *t) MUST_CHECK;
 /* Runs a write to its commit, however long it takes; the caller may wait. *floor: what the reply waits for, also when it
@@ -225,7 +232,8 @@ struct shard {
     struct slow_log slow;
     struct latency_log latency;
     uint64_t changes; /* keys changed by commits; written under the latch, read through stat_get */
-    _Atomic uint64_t expired, away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
+    _Atomic uint64_t warmed_keys, expired, away_reads, away_writes, prepared_retries, held_keys, slow_mode,
+        private_tables;
 };
 
 static inline uint64_t shard_mono(const struct shard *s) { return s->env->ops->mono_ns(s->env); }

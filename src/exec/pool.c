@@ -107,6 +107,42 @@ static int lane_pick(const struct pool *p) REQUIRES(p->lock)
     return is_short ? LANE_SHORT : -1;
 }
 
+/* ---- a key alone ---- */
+
+static void job_warm(struct shard *s, const struct job *j)
+{
+    struct front_view *v = front_view_ref(s->front);
+    uint8_t *data = NULL;
+    size_t len = 0;
+    /* Whatever comes of it: the command that needs the key finds out for itself. */
+    if (front_get_wait(v, front_snapshot(v), &j->key, &data, &len) == RES_OK)
+        free(data);
+    front_view_unref(v);
+}
+
+void pool_warm(struct shard *s, const struct engine_key *key)
+{
+    struct pool *p = &s->pool;
+    struct job *j = malloc(sizeof *j + key->bytes.len);
+    if (!j)
+        return;
+    memset(j, 0, sizeof *j);
+    memcpy(j->key_bytes, key->bytes.data, key->bytes.len);
+    j->key = (struct engine_key){slice_of(j->key_bytes, key->bytes.len), key->hash};
+    os_mutex_lock(&p->lock);
+    bool room = p->warming < WARMING_MAX;
+    if (room) {
+        p->warming++;
+        lane_push(p, LANE_SHORT, j);
+        os_cond_signal(&p->work);
+    }
+    os_mutex_unlock(&p->lock);
+    if (room)
+        atomic_fetch_add_explicit(&s->warmed_keys, 1, memory_order_relaxed);
+    else
+        free(j);
+}
+
 /* CLIENT PAUSE ends by itself: an idle thread looks. */
 static void idle(struct shard *s, struct pool *p) REQUIRES(p->lock)
 {
@@ -141,10 +177,15 @@ static void pool_main(void *arg)
         }
         struct job *j = lane_pop(p, (enum lane)lane);
         os_mutex_unlock(&p->lock);
-        job_run(r, j);
+        bool warming = j->session == NULL;
+        if (warming)
+            job_warm(s, j);
+        else
+            job_run(r, j);
         free(j);
         epoch_poll();
         os_mutex_lock(&p->lock);
+        p->warming -= warming;
         p->lane[lane].running--;
         if (lane == LANE_LONG && p->lane[LANE_LONG].count)
             os_cond_signal(&p->work); /* one was perhaps left because of long_max */

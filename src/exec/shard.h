@@ -83,6 +83,10 @@ void exec_row_end(struct exec_worker *w);
 unsigned exec_prefetch(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
                        const struct slice *argv);
 void exec_prefetch_end(struct exec_worker *w);
+/* After EXEC_AWAY: commands that follow in the same pipeline. Their keys that are not in memory are fetched by the pool,
+ * side by side with the command that is away, so that a cold pipeline keeps the device busy and comes back to a warm one. */
+void exec_warm(struct exec_worker *w, struct session *s, const struct command_entry *entry, int argc,
+               const struct slice *argv);
 /* Something else than commands has taken time since the last one (a system call, a sleep): the next one's is not to count
  * it. exec_row_end() says so too. */
 void exec_clock_restart(struct exec_worker *w);
@@ -130,6 +134,7 @@ struct shard_stats {
     uint64_t changes; /* of keys, since the start; shard_reset_stats leaves it */
     uint64_t latch_takes, latch_held_ns, latch_held_max_ns, latch_parks, latch_over_1ms;
     uint64_t away_reads, away_writes, prepared_retries, held_keys, slow_mode, private_tables;
+    uint64_t warmed_keys; /* fetched ahead for cold pipelines and for commands of many keys */
     uint64_t pool_queue, pool_running, pool_threads;
 };
 void shard_stats(struct shard *s, struct shard_stats *out);

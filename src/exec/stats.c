@@ -123,6 +123,7 @@ void shard_stats(struct shard *s, struct shard_stats *out)
     out->away_writes = atomic_load(&s->away_writes);
     out->prepared_retries = atomic_load(&s->prepared_retries);
     out->held_keys = atomic_load(&s->held_keys);
+    out->warmed_keys = atomic_load(&s->warmed_keys);
     out->slow_mode = atomic_load(&s->slow_mode);
     out->private_tables = atomic_load(&s->private_tables);
     struct pool *p = &s->pool;
@@ -156,8 +157,8 @@ void shard_reset_stats(struct shard *s)
     zero(&s->latch.held_max_ns);
     zero(&s->latch.over_1ms);
     atomic_store(&s->latch.parks, 0);
-    _Atomic uint64_t *counters[] = {&s->expired,   &s->away_reads, &s->away_writes,   &s->prepared_retries,
-                                    &s->held_keys, &s->slow_mode,  &s->private_tables};
+    _Atomic uint64_t *counters[] = {&s->warmed_keys,      &s->expired,   &s->away_reads, &s->away_writes,
+                                    &s->prepared_retries, &s->held_keys, &s->slow_mode,  &s->private_tables};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         atomic_store(counters[i], 0);
 }

@@ -91,7 +91,10 @@ void view_publish(struct front *f, struct front_view *v)
 /* At the end: no reader may be left. */
 void view_drop_all(struct front *f)
 {
-    view_unpublish(atomic_exchange(&f->view, NULL));
+    os_mutex_lock(&f->view_lock); /* a compaction may be about to publish one (view_engine_changed) */
+    struct front_view *last = atomic_exchange(&f->view, NULL);
+    os_mutex_unlock(&f->view_lock);
+    view_unpublish(last);
     epoch_drain();
     for (int i = 0; i < f->source_count; i++)
         source_unref(f->sources[i]);

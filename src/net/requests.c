@@ -148,6 +148,17 @@ static void reject(struct connection *c, const struct request *q, struct resp_si
         shard_count_rejected(c->reactor->worker, entry);
 }
 
+#define WARM_REQUESTS 32
+
+/* A command is away for something cold: what the others need is fetched beside it. */
+static void warm_rest(struct connection *c)
+{
+    const struct request_batch *b = c->batch;
+    for (int i = b->next; i < b->count && i < b->next + WARM_REQUESTS; i++)
+        if (b->requests[i].entry != NULL)
+            exec_warm(c->reactor->worker, &c->session, b->requests[i].entry, b->requests[i].argc, b->requests[i].argv);
+}
+
 /* Runs one request. False: stop here, the state says why. */
 static bool run_one(struct connection *c, const struct request *q, struct resp_sink *sink)
 {
@@ -168,6 +179,7 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
         case EXEC_AWAY:
             c->batch->next++;
             c->away = true;
+            warm_rest(c);
             return false;
         }
     }

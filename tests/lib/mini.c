@@ -35,6 +35,19 @@ static void key_init(struct mini_key *k, struct slice user)
     k->hash = hash_mix(k->key.hash);
 }
 
+bool mini_key_ahead(struct shard *s, uint32_t db, struct slice user, uint8_t *room, size_t len, struct shard_key *out)
+{
+    struct mini_key k;
+    (void)s;
+    (void)db;
+    if (user.len + 1 > len)
+        return false;
+    key_init(&k, user);
+    memcpy(room, k.bytes, user.len + 1);
+    *out = (struct shard_key){{slice_of(room, user.len + 1), k.key.hash}, k.hash};
+    return true;
+}
+
 static enum result value_read(struct call *c, struct mini_key *k, struct mini_value *v)
 {
     struct slice raw;
@@ -358,28 +371,28 @@ static enum result cmd_spin(struct call *c)
     return cmd_set(c);
 }
 
-#define KEY_SPEC(f)                                                                                                    \
+#define KEY_SPEC(f, to, by)                                                                                            \
     (const struct command_keyspec[])                                                                                   \
     {                                                                                                                  \
-        {.flags = f, .begin = KEYS_INDEX, .index = 1, .find = KEYS_RANGE, .step = 1}, { 0 }                            \
+        {.flags = f, .begin = KEYS_INDEX, .index = 1, .find = KEYS_RANGE, .last = to, .step = by}, { 0 }               \
     }
 #define MINI_TABLE(X)                                                                                                  \
-    X(MINI_GET, get, CMD_READONLY | CMD_FAST, KEY_SPEC(KEY_RO))                                                        \
-    X(MINI_MGET, mget, CMD_READONLY | CMD_FAST, KEY_SPEC(KEY_RO))                                                      \
-    X(MINI_SET, set, CMD_WRITE | CMD_DENYOOM, KEY_SPEC(KEY_OW))                                                        \
-    X(MINI_SETNX, setnx, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_OW))                                                       \
-    X(MINI_INCR, incr, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_RW))                                                         \
-    X(MINI_DEL, del, CMD_WRITE, KEY_SPEC(KEY_RM))                                                                      \
-    X(MINI_MSET, mset, CMD_WRITE, KEY_SPEC(KEY_OW))                                                                    \
-    X(MINI_PERSIST, persist, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_RW))                                                   \
+    X(MINI_GET, get, CMD_READONLY | CMD_FAST, KEY_SPEC(KEY_RO, 0, 1))                                                  \
+    X(MINI_MGET, mget, CMD_READONLY | CMD_FAST, KEY_SPEC(KEY_RO, -1, 1))                                               \
+    X(MINI_SET, set, CMD_WRITE | CMD_DENYOOM, KEY_SPEC(KEY_OW, 0, 1))                                                  \
+    X(MINI_SETNX, setnx, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_OW, 0, 1))                                                 \
+    X(MINI_INCR, incr, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_RW, 0, 1))                                                   \
+    X(MINI_DEL, del, CMD_WRITE, KEY_SPEC(KEY_RM, -1, 1))                                                               \
+    X(MINI_MSET, mset, CMD_WRITE, KEY_SPEC(KEY_OW, -1, 2))                                                             \
+    X(MINI_PERSIST, persist, CMD_WRITE | CMD_FAST, KEY_SPEC(KEY_RW, 0, 1))                                             \
     X(MINI_SIZE, size, CMD_READONLY | CMD_FAST, NULL)                                                                  \
     X(MINI_COPYALL, copyall, CMD_WRITE | CMD_LONG, NULL)                                                               \
     X(MINI_LIST, list, CMD_READONLY, NULL)                                                                             \
-    X(MINI_DRAW, draw, CMD_WRITE, KEY_SPEC(KEY_OW))                                                                    \
+    X(MINI_DRAW, draw, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))                                                              \
     X(MINI_FLUSH, flush, CMD_WRITE, NULL)                                                                              \
     X(MINI_PING, ping, CMD_SESSION | CMD_FAST | CMD_NO_AUTH, NULL)                                                     \
     X(MINI_FAIL, fail, CMD_SESSION, NULL)                                                                              \
-    X(MINI_SPIN, spin, CMD_WRITE, KEY_SPEC(KEY_OW))
+    X(MINI_SPIN, spin, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))
 #define MINI_COMMAND(id, word, fl, spec)                                                                               \
     static const struct command command_##word = {.name = #word, .flags = fl, .run = cmd_##word, .keys = spec};
 MINI_TABLE(MINI_COMMAND)

@@ -35,6 +35,9 @@ const struct command_entry *mini_long(enum mini_command cmd);
 
 extern struct env *mini_clock; /* an env_memory */
 
+/* For shard_set_prefetch(). */
+bool mini_key_ahead(struct shard *s, uint32_t db, struct slice user, uint8_t *room, size_t len, struct shard_key *out);
+
 /* ---- clients ---- */
 struct mini_client {
     struct session session;

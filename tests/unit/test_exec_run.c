@@ -282,6 +282,39 @@ static void cold_reads_and_writes_are_answered_by_the_pool(void)
     teardown();
 }
 
+/* While the first command of a cold pipeline is away, the keys of the others are fetched beside it, each once; and so
+ * are the further keys of a command that has many. */
+static void a_cold_pipeline_comes_back_warm(void)
+{
+    setup(4);
+    shard_set_prefetch(shard, mini_key_ahead);
+    (void)do_a(MINI_MSET, "k 1 l 2 m 3 n 4 o 5");
+    fake_chill(front, 1000);
+    mini_prepare(&a, MINI_GET, "k");
+    tap_check(mini_run(one.exec, &a) == EXEC_AWAY);
+    mini_prepare(&b, MINI_INCR, "l");
+    exec_warm(one.exec, &a.session, b.entry, b.argc, b.argv);
+    mini_prepare(&b, MINI_MGET, "m absent n");
+    exec_warm(one.exec, &a.session, b.entry, b.argc, b.argv);
+    exec_row_end(one.exec);
+    mini_collect(&a);
+    while (fake_waits(front) < 4)
+        usleep(100);
+    shard_set_prefetch(shard, NULL);
+    for (int i = 0; i < 1000 && stats().pool_running; i++)
+        usleep(1000);
+    tap_eq_u64(stats().warmed_keys, 3);
+    mini_prepare(&b, MINI_MGET, "k l m n");
+    tap_check(mini_run(two.exec, &b) == EXEC_DONE);
+    tap_eq_u64(fake_waits(front), 4);
+    fake_chill(front, 1000);
+    shard_set_prefetch(shard, mini_key_ahead);
+    tap_eq_str(do_a(MINI_MGET, "k l m n o"), "*5\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n");
+    tap_eq_u64(stats().warmed_keys, 7);
+    tap_eq_str(do_a(MINI_DEL, "k l m n o absent"), ":5\r\n");
+    teardown();
+}
+
 /* A read that left its reactor runs at its own connection's floor, and does not show what is above the gate. */
 static void the_pool_keeps_the_gate_too(void)
 {
@@ -882,6 +915,7 @@ int main(void)
     tap_test(log_space_that_comes_while_parking_is_not_missed);
     tap_test(a_refusal_of_the_file_system_is_the_clients_error);
     tap_test(cold_reads_and_writes_are_answered_by_the_pool);
+    tap_test(a_cold_pipeline_comes_back_warm);
     tap_test(the_pool_keeps_the_gate_too);
     tap_test(an_overtaken_prepared_command_runs_again);
     tap_test(after_three_failures_the_keys_are_held);
