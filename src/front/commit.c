@@ -104,14 +104,12 @@ void front_tell_space(struct front *f)
 
 /* ---- reserve ---- */
 
-/* The counters of this moment, kept with a source for the boundary that it will be. */
+/* Room for the counters of the moment at which a source ends. */
 enum result front_take_counts(struct front *f, struct front_source *s)
 {
+    free(s->counts);
     s->counts = malloc(counters_bytes(&f->counters));
-    if (!s->counts)
-        return RES_NO_MEMORY;
-    s->counts_len = counters_put(&f->counters, s->counts);
-    return RES_OK;
+    return s->counts ? RES_OK : RES_NO_MEMORY;
 }
 
 /* The keeper has to do something first; it tells when it has. */
@@ -129,34 +127,57 @@ static void insert_source(struct front *f, struct front_source *s, int below) RE
     f->source_count++;
 }
 
+/* A memtable that can be made active at once, and stays ours when it is not. */
+static bool take_spare(struct front *f)
+{
+    if (!f->in_hand)
+        f->in_hand = atomic_exchange(&f->spare, NULL);
+    return f->in_hand != NULL;
+}
+
+/* Ends the active memtable with the sequence and makes the one in hand active; returns the ended one. */
+static struct front_source *replace_active(struct front *f, uint64_t last) REQUIRES(f->view_lock)
+{
+    struct front_source *old = f->sources[0], *fresh = f->in_hand;
+    old->boundary = last;
+    old->counts_len = counters_put(&f->counters, old->counts);
+    atomic_store_explicit(&old->last, last, memory_order_release);
+    fresh->log_position = f->wal ? atomic_load(&f->wal->position) : 0;
+    insert_source(f, fresh, 0);
+    f->memtable_count++;
+    f->in_hand = NULL;
+    f->active = fresh->memtable;
+    f->populate_at = TELL_KEEPER_EVERY;
+    return old;
+}
+
+static bool sources_full(struct front *f)
+{
+    return f->memtable_count >= f->o.memtables_max || f->source_count + 2 > SOURCES_MAX;
+}
+
+/* Until the flusher has made room, which it tells. */
+static enum result wait_for_flusher(struct front *f)
+{
+    return atomic_load(&f->flush_refused) ? RES_NO_SPACE : RES_WOULD_BLOCK;
+}
+
 /* Seals the active memtable and makes the spare one active. All that can fail comes first. */
 static enum result switch_memtable(struct front *f)
 {
-    struct front_source *spare = atomic_exchange(&f->spare, NULL);
-    struct front_view *room = spare ? malloc(sizeof(*room)) : NULL;
-    if (!spare || !room || !os_mutex_try(&f->view_lock)) {
-        if (spare)
-            atomic_store(&f->spare, spare);
+    struct front_view *room = take_spare(f) ? malloc(sizeof(*room)) : NULL;
+    if (!room || !os_mutex_try(&f->view_lock)) {
         free(room);
         return ask_keeper(f);
     }
-    struct front_source *old = f->sources[0];
-    if (f->memtable_count >= f->o.memtables_max || f->source_count + 2 > SOURCES_MAX ||
-        front_take_counts(f, old) != RES_OK) {
+    if (sources_full(f) || front_take_counts(f, f->sources[0]) != RES_OK) {
         os_mutex_unlock(&f->view_lock);
-        atomic_store(&f->spare, spare);
         free(room);
-        return atomic_load(&f->flush_refused) ? RES_NO_SPACE : RES_WOULD_BLOCK; /* the flusher tells */
+        return wait_for_flusher(f);
     }
-    old->boundary = front_visible(f);
-    atomic_store_explicit(&old->last, old->boundary, memory_order_release);
-    spare->log_position = f->wal ? atomic_load(&f->wal->position) : 0;
-    insert_source(f, spare, 0);
-    f->memtable_count++;
+    replace_active(f, front_visible(f));
     view_publish(f, room);
     os_mutex_unlock(&f->view_lock);
-    f->active = spare->memtable;
-    f->populate_at = TELL_KEEPER_EVERY;
     front_wake_flusher(f);
     front_wake_keeper(f);
     return RES_OK;
@@ -168,9 +189,12 @@ static bool log_is_long(const struct front *f)
            atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position > f->log_long;
 }
 
-/* What committing a private table needs, so that it cannot fail then. */
+/* What committing a private table needs, so that it cannot fail then: a source and a view for it, and an empty memtable
+ * to lie above it. */
 static enum result reserve_table(struct front *f)
 {
+    if (!take_spare(f))
+        return ask_keeper(f);
     if (!f->table_source)
         f->table_source = source_new(f, NULL);
     if (!f->table_view)
@@ -179,9 +203,13 @@ static enum result reserve_table(struct front *f)
         return RES_NO_MEMORY;
     free(f->table_source->counts);
     f->table_source->counts = malloc(counters_bytes(&f->counters));
-    if (!f->table_source->counts)
+    if (!f->table_source->counts || front_take_counts(f, f->sources[0]) != RES_OK)
         return RES_NO_MEMORY;
-    return f->source_count + 2 > SOURCES_MAX ? RES_WOULD_BLOCK : RES_OK; /* the flusher tells */
+    if (!os_mutex_try(&f->view_lock))
+        return ask_keeper(f);
+    bool full = sources_full(f);
+    os_mutex_unlock(&f->view_lock);
+    return full ? wait_for_flusher(f) : RES_OK; /* only the latch holder adds to them */
 }
 
 static enum result reserve_memory(struct front *f, const struct batch *b)
@@ -191,12 +219,10 @@ static enum result reserve_memory(struct front *f, const struct batch *b)
         need += memtable_need(b->records[i].key.bytes.len, b->records[i].value.len);
     if (need > MEMTABLE_ROOM)
         return RES_INVALID;
-    bool seal = memtable_full(f->active) || !memtable_fits(f->active, need) || log_is_long(f) ||
-                (b->table && !memtable_empty(f->active));
-    enum result res = seal ? switch_memtable(f) : RES_OK;
-    if (res == RES_OK && b->table)
-        res = reserve_table(f);
-    return res;
+    if (b->table)
+        return reserve_table(f);
+    bool seal = memtable_full(f->active) || !memtable_fits(f->active, need) || log_is_long(f);
+    return seal ? switch_memtable(f) : RES_OK;
 }
 
 static enum result try_reserve(struct front *f, const struct batch *b)
@@ -241,32 +267,44 @@ static inline void add(_Atomic uint64_t *counter, uint64_t n) /* one writer */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-/* The private table takes its place below the active memtable, which is empty, before its batch becomes visible. */
+/* The private table takes its place between the memtable that was active and a new one, which the batch's records go to,
+ * and all of this is one step: a view either covers the batch whole or ends before it. (Were the active memtable kept,
+ * being empty, a view from before would show the batch's records without the table.) */
 static void attach_table(struct front *f, const struct batch *b, uint64_t sequence)
 {
-    struct front_source *s = f->table_source;
+    struct front_source *s = f->table_source, *unused = NULL;
     s->table = b->table;
     s->number = b->table_number;
     s->first = sequence;
     atomic_store(&s->last, sequence);
-    if (b->count > 0) { /* its records are in the next memtable: the engine has the batch only with that */
-        s->boundary = sequence - 1;
+    s->boundary = b->count ? sequence - 1 : sequence; /* its records come to the engine with the next memtable */
+    if (b->count > 0)
         s->counts_len = counters_put(&f->counters, s->counts);
-    }
+    bool empty = memtable_empty(f->active);
     os_mutex_lock(&f->view_lock);
-    insert_source(f, s, 1);
+    struct front_source *old = replace_active(f, sequence - 1);
+    if (empty) {
+        f->sources[1] = s;
+        f->memtable_count--;
+        unused = old;
+    } else {
+        insert_source(f, s, 1);
+    }
     view_publish(f, f->table_view);
     os_mutex_unlock(&f->view_lock);
     f->table_view = NULL;
+    if (unused)
+        source_unref(unused);
+    front_wake_flusher(f);
+    front_wake_keeper(f);
 }
 
-static void finish_table(struct front *f, const struct batch *b, uint64_t sequence)
+/* After the counters have been changed by the batch. */
+static void finish_table(struct front *f, const struct batch *b)
 {
     struct front_source *s = f->table_source;
-    if (b->count == 0) {
-        s->boundary = sequence;
+    if (b->count == 0)
         s->counts_len = counters_put(&f->counters, s->counts);
-    }
     f->table_source = NULL;
 }
 
@@ -284,7 +322,7 @@ uint64_t front_commit(struct front *f, const struct batch *b)
         memtable_insert(f->active, &b->records[i].key, b->records[i].kind, b->records[i].value, sequence);
     counters_apply(&f->counters, b->counters, b->counter_count, sequence);
     if (unlikely(b->table != NULL))
-        finish_table(f, b, sequence);
+        finish_table(f, b);
     if (unlikely(memtable_used(f->active) >= f->populate_at)) {
         f->populate_at = memtable_used(f->active) + TELL_KEEPER_EVERY;
         atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);

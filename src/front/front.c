@@ -80,6 +80,8 @@ static enum result tear_down(struct front *f)
     struct front_source *spare = atomic_exchange(&f->spare, NULL);
     if (spare)
         source_unref(spare);
+    if (f->in_hand)
+        source_unref(f->in_hand);
     for (struct front_source *s = f->dead, *next; s; s = next) {
         next = s->next;
         memtable_free(s->memtable);

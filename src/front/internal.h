@@ -71,6 +71,7 @@ struct front {
     bool active_unlisted; /* while opening: not yet in sources */
     const struct batch *reserved;
     size_t reserved_bytes, batch_max;
+    struct front_source *in_hand;      /* the spare, taken and not yet active */
     struct front_source *table_source; /* for the batch with a private table that was reserved */
     struct front_view *table_view;
     _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;

@@ -120,8 +120,9 @@ void view_engine_changed(void *front)
 struct front_view *front_view(struct front *f)
 {
     assert(epoch_depth() > 0);
-    sched_point(SCHED_VIEW);
-    return atomic_load_explicit(&f->view, memory_order_acquire);
+    struct front_view *v = atomic_load_explicit(&f->view, memory_order_acquire);
+    sched_point(SCHED_VIEW); /* what follows may find the view outdated */
+    return v;
 }
 
 void front_view_hold(struct front_view *v) { atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed); }
