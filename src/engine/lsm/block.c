@@ -31,25 +31,22 @@ void block_unref(struct block *b)
 
 /* ---- decoding ---- */
 
-/* Proves that what block_record_at() will read lies inside the image. */
+/* Reads the image's head into b, and proves that what block_record_at() will read lies inside. */
 static bool image_holds(struct block *b, uint32_t len)
 {
-    if (len < BLOCK_HEADER)
+    if (len < BLOCK_HEADER || get_le32(b->image + 4) != len)
         return false;
+    b->image_len = len;
     b->count = get_le16(b->image);
     b->prefix_len = get_le16(b->image + 2);
-    b->tags_at = get_le32(b->image + 4);
-    if (b->count == 0 || b->tags_at > len || b->prefix_len > ENGINE_KEY_MAX)
+    b->offsets_at = (BLOCK_HEADER + b->count + 3u) & ~3u;
+    b->prefix_at = b->offsets_at + b->count * (block_is_wide(len) ? 4u : 2u);
+    uint32_t at = b->prefix_at + b->prefix_len;
+    if (b->count == 0 || b->prefix_len > ENGINE_KEY_MAX || at > len)
         return false;
-    uint64_t offsets_at = ((uint64_t)b->tags_at + b->count + 3) & ~(uint64_t)3;
-    uint32_t width = b->tags_at > UINT16_MAX ? 4 : 2;
-    if (offsets_at + (uint64_t)b->count * width != len)
-        return false;
-    b->offsets_at = (uint32_t)offsets_at;
-    uint32_t at = BLOCK_HEADER + b->prefix_len;
     for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t start = block_offset(b, i), end = i + 1 < b->count ? block_offset(b, i + 1) : b->tags_at;
-        if (start != at || end <= start || end > b->tags_at)
+        uint32_t start = block_offset(b, i), end = i + 1u < b->count ? block_offset(b, i + 1) : len;
+        if (start != at || end <= start || end > len)
             return false;
         uint32_t head = b->image[start], used = 1;
         if (head & 0x80) {
@@ -104,15 +101,13 @@ corrupt:
 
 void block_prefetch_tags(const struct block *b)
 {
-    const uint8_t *tags = b->image + b->tags_at;
-    __builtin_prefetch(b->image);
-    for (uint32_t at = 0; at < b->count + 64 && at < 256; at += 64) /* tags, and some of the offsets behind them */
-        __builtin_prefetch(tags + at);
+    for (uint32_t at = 0; at < 256; at += 64) /* tags, and some of the offsets behind them */
+        __builtin_prefetch(b->image + at);
 }
 
 void block_prefetch_record(const struct block *b, const struct engine_key *key)
 {
-    const uint8_t *tags = b->image + b->tags_at, *t = memchr(tags, block_tag(key->hash), b->count);
+    const uint8_t *tags = b->image + BLOCK_HEADER, *t = memchr(tags, block_tag(key->hash), b->count);
     if (t) {
         const uint8_t *record = b->image + block_offset(b, (uint32_t)(t - tags));
         __builtin_prefetch(record);
@@ -123,9 +118,10 @@ void block_prefetch_record(const struct block *b, const struct engine_key *key)
 
 int64_t block_find(const struct block *b, const struct engine_key *key, struct block_record *out)
 {
-    const uint8_t *tags = b->image + b->tags_at, *end = tags + b->count, *t = tags;
+    const uint8_t *tags = b->image + BLOCK_HEADER, *end = tags + b->count, *t = tags;
     struct slice k = key->bytes;
 
+    __builtin_prefetch(b->image + b->offsets_at);
     if (k.len < b->prefix_len)
         return -1;
     while ((t = memchr(t, block_tag(key->hash), (size_t)(end - t))) != NULL) {
@@ -133,7 +129,7 @@ int64_t block_find(const struct block *b, const struct engine_key *key, struct b
         block_record_at(b, i, out);
         if (out->rest.len == k.len - b->prefix_len &&
             memcmp(out->rest.data, k.data + b->prefix_len, out->rest.len) == 0 &&
-            memcmp(b->image + BLOCK_HEADER, k.data, b->prefix_len) == 0)
+            memcmp(b->image + b->prefix_at, k.data, b->prefix_len) == 0)
             return i;
         if (++t == end)
             break;
@@ -144,7 +140,7 @@ int64_t block_find(const struct block *b, const struct engine_key *key, struct b
 uint32_t block_lower_bound(const struct block *b, struct slice target)
 {
     size_t n = target.len < b->prefix_len ? target.len : b->prefix_len;
-    int c = n ? memcmp(b->image + BLOCK_HEADER, target.data, n) : 0;
+    int c = n ? memcmp(b->image + b->prefix_at, target.data, n) : 0;
     if (c > 0 || (c == 0 && n < b->prefix_len))
         return 0;
     if (c < 0)
@@ -235,38 +231,42 @@ enum result block_builder_add(struct block_builder *b, struct slice key, uint8_t
     return RES_OK;
 }
 
-/* Writes the image into memory of at least image_size() + 2 * count bytes; returns its length. */
-static size_t write_image(const struct block_builder *b, uint8_t *image, uint32_t *offsets)
+static size_t head_size(const struct block_builder *b, const struct block_pending *r)
 {
+    return varint_size((r->key_len - b->prefix_len) << 1);
+}
+
+/* Writes the image into memory of at least image_size() + 2 * count bytes; returns its length. */
+static size_t write_image(const struct block_builder *b, uint8_t *image)
+{
+    size_t records = 0, offsets_at = (BLOCK_HEADER + b->count + 3) & ~(size_t)3;
+    for (size_t i = 0; i < b->count; i++)
+        records += head_size(b, &b->records[i]) + b->records[i].key_len - b->prefix_len + b->records[i].value_len;
+    size_t len = offsets_at + 2 * b->count + b->prefix_len + records;
+    bool wide = block_is_wide((uint32_t)len);
+    len += wide ? 2 * b->count : 0;
+
     put_le16(image, (uint16_t)b->count);
     put_le16(image + 2, (uint16_t)b->prefix_len);
-    uint8_t *p = image + BLOCK_HEADER;
+    memset(image + offsets_at - 4, 0, 4); /* what tags and the length do not write again */
+    put_le32(image + 4, (uint32_t)len);
+    uint8_t *offset = image + offsets_at, *p = offset + b->count * (wide ? 4 : 2);
     memcpy(p, b->bytes.data + b->records[0].key_at, b->prefix_len);
     p += b->prefix_len;
     for (size_t i = 0; i < b->count; i++) {
         const struct block_pending *r = &b->records[i];
         size_t rest = r->key_len - b->prefix_len;
-        offsets[i] = (uint32_t)(p - image);
+        image[BLOCK_HEADER + i] = r->tag;
+        if (wide)
+            put_le32(offset + 4 * i, (uint32_t)(p - image));
+        else
+            put_le16(offset + 2 * i, (uint16_t)(p - image));
         p += put_varint(p, rest << 1 | (r->kind == RECORD_DELETE));
         memcpy(p, b->bytes.data + r->key_at + b->prefix_len, rest + r->value_len);
         p += rest + r->value_len;
     }
-    size_t tags_at = (size_t)(p - image);
-    put_le32(image + 4, (uint32_t)tags_at);
-    for (size_t i = 0; i < b->count; i++)
-        *p++ = b->records[i].tag;
-    while ((p - image) % 4)
-        *p++ = 0;
-    for (size_t i = 0; i < b->count; i++) {
-        if (tags_at > UINT16_MAX) {
-            put_le32(p, offsets[i]);
-            p += 4;
-        } else {
-            put_le16(p, (uint16_t)offsets[i]);
-            p += 2;
-        }
-    }
-    return (size_t)(p - image);
+    assert((size_t)(p - image) == len);
+    return len;
 }
 
 /* Appends the image as LZ4 when that saves an eighth; *stored is its length with the flag, or 0 when it does not. */
@@ -296,11 +296,10 @@ enum result block_builder_finish(struct block_builder *b, size_t min_span, bool 
     if (most + BLOCK_TRAILER + BLOCK_UNIT > INT32_MAX)
         return RES_RANGE;
     b->image.len = 0;
-    enum result r = buf_reserve(&b->image, most + 4 * b->count + 4);
+    enum result r = buf_reserve(&b->image, most);
     if (r != RES_OK)
         return r;
-    uint32_t *offsets = (uint32_t *)(void *)(b->image.data + ((most + 3) & ~(size_t)3));
-    size_t len = write_image(b, b->image.data, offsets);
+    size_t len = write_image(b, b->image.data);
     assert(len <= most);
     if (lz4 && (r = append_packed(b->image.data, len, out, &stored)) != RES_OK)
         return r;

@@ -9,14 +9,15 @@
  *
  *     0  count u16 (1..65535)
  *     2  prefix length u16
- *     4  tags_at u32
- *     8  prefix: what all keys of the block begin with
- *        count records: varint(length of the key's rest << 1 | is tombstone)  ·  rest of the key  ·  value up to the
- *        start of the next record
- *     tags_at  one byte a record: bits 16..23 of the key's hash
+ *     4  image length u32
+ *     8  one tag a record: bits 16..23 of the key's hash
  *        zeros up to a multiple of 4
- *        count offsets of the records: u16, or u32 when tags_at > 65535
+ *        count offsets of the records: u16, or u32 when the image is longer than 65535
+ *        prefix: what all keys of the block begin with
+ *        count records: varint(length of the key's rest << 1 | is tombstone)  ·  rest of the key  ·  value up to the
+ *        start of the next record, or the end
  *
+ * What a search looks at stands together in front: in memory it follows the block's own header line.
  * A point read compares tags first (one or two cache lines), so that it touches about one record in 256 in vain; an
  * ordered search is binary over the offsets, no record depends on the one before it. A value longer than a block
  * stands in a block alone, of whatever size it takes. */
@@ -39,13 +40,14 @@ static inline uint8_t block_tag(uint64_t hash) { return (uint8_t)(hash >> 16); }
 
 struct table;
 
-/* The first cache line is all a search needs besides tags, one offset and one record. */
+/* The first cache line is all a search needs besides tags and offsets, which follow it, and one record. */
 struct block {
     uint32_t refs; /* atomic; see block_ref */
-    uint32_t count;
-    uint32_t tags_at;
+    uint16_t count;
+    uint16_t prefix_len;
+    uint32_t image_len;
     uint32_t offsets_at;
-    uint32_t prefix_len;
+    uint32_t prefix_at;
     uint32_t index;      /* its number in the table */
     struct table *table; /* which it came from; compared, never followed */
     struct epoch_entry retire;
@@ -65,10 +67,12 @@ void block_unref(struct block *b);
 /* Checks a span and makes a block with one reference out of it. RES_CORRUPT, RES_NO_MEMORY. */
 enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct block **out) MUST_CHECK;
 
+static inline bool block_is_wide(uint32_t image_len) { return image_len > UINT16_MAX; }
+
 static inline uint32_t block_offset(const struct block *b, uint32_t i)
 {
     const uint8_t *p = b->image + b->offsets_at;
-    return b->tags_at > UINT16_MAX ? get_le32(p + 4 * (size_t)i) : get_le16(p + 2 * (size_t)i);
+    return block_is_wide(b->image_len) ? get_le32(p + 4 * (size_t)i) : get_le16(p + 2 * (size_t)i);
 }
 
 struct block_record {
@@ -81,7 +85,7 @@ struct block_record {
 static inline void block_record_at(const struct block *b, uint32_t i, struct block_record *out)
 {
     const uint8_t *p = b->image + block_offset(b, i);
-    const uint8_t *end = b->image + (i + 1 < b->count ? block_offset(b, i + 1) : b->tags_at);
+    const uint8_t *end = b->image + (i + 1 < b->count ? block_offset(b, i + 1) : b->image_len);
     uint32_t head = *p++;
     if (head & 0x80)
         head = (head & 0x7f) | (uint32_t)*p++ << 7;

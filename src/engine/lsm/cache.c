@@ -26,10 +26,7 @@ void cache_free(struct cache *c)
 
 static void charge(struct cache *c, int64_t bytes) { __atomic_fetch_add(&c->used, (uint64_t)bytes, __ATOMIC_RELAXED); }
 
-static size_t block_charge(const struct block *b)
-{
-    return block_memory(b->offsets_at + b->count * (b->tags_at > UINT16_MAX ? 4 : 2));
-}
+static size_t block_charge(const struct block *b) { return block_memory(b->image_len); }
 
 static bool over(const struct cache *c)
 {

@@ -39,7 +39,7 @@ static enum result check_block(struct table *t, uint32_t i, struct seen *s, cons
     enum result r = table_read_block(t, i, 0, &b);
     if (r != RES_OK)
         return r;
-    memcpy(key, b->image + BLOCK_HEADER, b->prefix_len);
+    memcpy(key, b->image + b->prefix_at, b->prefix_len);
     for (uint32_t k = 0; r == RES_OK && k < b->count; k++) {
         struct block_record record, found;
         block_record_at(b, k, &record);

@@ -316,6 +316,7 @@ enum result table_block(struct table *t, uint32_t i, int flags, struct engine_mi
 
     *out = cached(t, i, true);
     if (likely(*out != NULL)) {
+        __builtin_prefetch((*out)->image);
         cache_count(&counts->hits, 1);
         return RES_OK;
     }

@@ -84,7 +84,7 @@ static enum result enter_block(struct table_iter *t, uint32_t i)
     if (r != RES_OK)
         return r;
     t->block_at = i;
-    memcpy(t->key, t->block->image + BLOCK_HEADER, t->block->prefix_len);
+    memcpy(t->key, t->block->image + t->block->prefix_at, t->block->prefix_len);
     return RES_OK;
 }
 
