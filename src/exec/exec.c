@@ -67,6 +67,19 @@ static void park(struct exec_worker *w, enum park_reason reason) { atomic_fetch_
 
 /* ---- after a command ---- */
 
+static bool is_slow(const struct shard *s, uint32_t flags, uint64_t ns)
+{
+    int64_t limit = atomic_load_explicit(&s->slowlog_us, memory_order_relaxed);
+    return limit >= 0 && ns >= (uint64_t)limit * 1000 && !(flags & CMD_SKIP_SLOWLOG);
+}
+
+static bool is_latency_event(const struct shard *s, uint64_t ns)
+{
+    int64_t limit = atomic_load_explicit(&s->latency_ms, memory_order_relaxed);
+    return limit > 0 && ns >= (uint64_t)limit * 1000000;
+}
+
+/* Without the latch when there is something to log: that takes locks. */
 void exec_account(struct run *r, uint64_t ns)
 {
     struct call *c = &r->call;
@@ -83,15 +96,13 @@ void exec_account(struct run *r, uint64_t ns)
         stats_error(st, slice_str(c->reply->error_code));
     }
     uint32_t flags = c->entry->command->flags;
-    int64_t slow = atomic_load_explicit(&s->slowlog_us, memory_order_relaxed);
-    if (unlikely(slow >= 0 && ns >= (uint64_t)slow * 1000) && !(flags & CMD_SKIP_SLOWLOG))
+    if (unlikely(is_slow(s, flags, ns)))
         slowlog_add(s, c, ns / 1000);
-    int64_t latency = atomic_load_explicit(&s->latency_ms, memory_order_relaxed);
-    if (unlikely(latency > 0 && ns >= (uint64_t)latency * 1000000))
+    if (unlikely(is_latency_event(s, ns)))
         shard_latency_add(s, flags & CMD_FAST ? "fast-command" : "command", ns / 1000000);
 }
 
-void exec_finish(struct run *r, uint64_t floor, uint64_t ns)
+void exec_show(struct run *r, uint64_t floor)
 {
     struct call *c = &r->call;
     struct session *session = c->session;
@@ -101,7 +112,6 @@ void exec_finish(struct run *r, uint64_t floor, uint64_t ns)
         session->floor = floor;
     session->commands++;
     session->last_command = c->entry;
-    exec_account(r, ns);
     if (unlikely(atomic_load_explicit(&c->shard->monitors, memory_order_relaxed) > 0) && c->shard->hooks.monitor &&
         !(c->entry->command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)))
         c->shard->hooks.monitor(c->shard->hooks.arg, session, c->argv, c->argc, floor);
@@ -109,11 +119,14 @@ void exec_finish(struct run *r, uint64_t floor, uint64_t ns)
 
 static enum exec_outcome finish(struct exec_worker *w, uint64_t floor)
 {
-    uint64_t end = shard_mono(w->shard);
-    exec_finish(&w->run, floor, end - w->clock_ns);
-    w->clock_ns = end;
-    if (w->latched && end - w->row_ns >= ROW_NS)
+    const struct shard *s = w->shard;
+    uint64_t end = shard_mono(s), ns = end - w->clock_ns;
+    exec_show(&w->run, floor);
+    if (w->latched &&
+        (end - w->row_ns >= ROW_NS || is_slow(s, w->run.call.entry->command->flags, ns) || is_latency_event(s, ns)))
         row_release(w, end);
+    exec_account(&w->run, ns);
+    w->clock_ns = end;
     return EXEC_DONE;
 }
 
@@ -144,6 +157,8 @@ static enum exec_outcome send_away(struct exec_worker *w, size_t mark, enum lane
     struct call *c = &w->run.call;
     struct shard *s = w->shard;
     c->reply->ops->rewind(c->reply, mark);
+    if (w->latched) /* the pool's lock is not waited for with it */
+        row_release(w, shard_mono(s));
     if (lane == LANE_SHORT) /* the first of its keys is the command's own to fetch */
         warm_from(w, c->session, c->entry, c->argc, c->argv, 1);
     enum result r = pool_submit(s, c->session, c->entry, c->argc, c->argv, w->run.seed, lane);
@@ -165,10 +180,18 @@ static enum exec_outcome run_session(struct exec_worker *w)
     size_t mark = r->call.reply->ops->mark(r->call.reply);
     r->started_ns = w->clock_ns;
     r->call.now_ms = clock_now(&w->shard->clock, &r->clock, w->clock_ns);
-    run_enter(r);
-    r->call.settings = atomic_load_explicit(&w->shard->settings, memory_order_acquire);
-    enum result res = run_handler(r, r->call.entry->command->run);
-    run_leave(r);
+    enum result res;
+    if (r->call.entry->command->flags & CMD_FAST) { /* waits for nothing, and may run inside a row */
+        epoch_enter();
+        r->call.settings = atomic_load_explicit(&w->shard->settings, memory_order_acquire);
+        res = run_handler(r, r->call.entry->command->run);
+        epoch_leave();
+    } else {
+        run_enter(r);
+        r->call.settings = atomic_load_explicit(&w->shard->settings, memory_order_acquire);
+        res = run_handler(r, r->call.entry->command->run);
+        run_leave(r);
+    }
     if (res != RES_OK)
         reply_code(r, mark, res);
     return finish(w, 0);

@@ -172,8 +172,8 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
 /* ---- after a command ---- */
 /* Counts it, and logs it when it was slow. */
 void exec_account(struct run *r, uint64_t ns);
-/* How an answer to a session ends: counts, monitors, floor. */
-void exec_finish(struct run *r, uint64_t floor, uint64_t ns);
+/* The reply may be shown at this floor: to its session, to monitors. Of a write on a worker: under the latch. */
+void exec_show(struct run *r, uint64_t floor);
 uint64_t exec_argument_bytes(int argc, const struct slice *argv);
 void slowlog_add(struct shard *s, struct call *c, uint64_t us);
 

@@ -55,12 +55,15 @@ static void queue_remove(struct latch *l, struct latch_waiter *w) REQUIRES(l->lo
     atomic_fetch_sub(&l->queued, 1);
 }
 
-/* Tells the first waiter that the latch is free. */
+/* Tells the first waiter that the latch is free; while somebody has a claim, him, for nobody else can take it. If he is
+ * not in the queue, he has been told and will try, or give up. */
 static void tell(struct latch *l, uint64_t now_ns)
 {
     os_mutex_lock(&l->lock);
-    struct latch_waiter *w = l->first;
-    if (w) {
+    struct latch_waiter *w = atomic_load(&l->claim);
+    if (!w)
+        w = l->first;
+    if (w && w->queued) {
         queue_remove(l, w);
         if (now_ns > w->since_ns && now_ns - w->since_ns >= LATCH_CLAIM_NS && !atomic_load(&l->claim))
             atomic_store(&l->claim, w);

@@ -58,7 +58,8 @@ static void job_run(struct run *r, struct job *j)
         sink.sink.ops->rewind(&sink.sink, 0);
         reply_result(&sink.sink, res);
     }
-    exec_finish(r, floor, shard_mono(s) - start);
+    exec_show(r, floor);
+    exec_account(r, shard_mono(s) - start);
     run_leave(r);
     if (sink.sink.failed) {
         if (sink.rewound)
