@@ -628,7 +628,6 @@ static _Noreturn void serve(const struct backend *which, char **names, int in, i
             break;
     }
     close_engine();
-    process_unlimit_memory();
     exit(0);
 }
 
@@ -659,12 +658,28 @@ static void start_child(struct child *c, char **names)
     c->from = from[0];
 }
 
-static struct outcome ask(const struct child *c, unsigned char number)
+static bool ask(const struct child *c, unsigned char number, struct outcome *o)
 {
-    struct outcome o;
-    if (write(c->to, &number, 1) != 1 || read(c->from, &o, sizeof o) != (ssize_t)sizeof o)
-        bench_die(c->which->name, "ended early");
-    return o;
+    if (write(c->to, &number, 1) == 1 && read(c->from, o, sizeof *o) == (ssize_t)sizeof *o)
+        return true;
+    fprintf(stderr, "enginebench: %s ended early\n", c->which->name);
+    return false;
+}
+
+/* Tells all engines to stop, or kills them; true when all ended well. */
+static bool stop_children(const struct child *c, unsigned n, bool at_once)
+{
+    bool good = true;
+    for (unsigned i = 0; i < n; i++) {
+        unsigned char stop = STOP;
+        int status;
+        if (at_once || write(c[i].to, &stop, 1) != 1)
+            kill(c[i].pid, SIGKILL);
+        waitpid(c[i].pid, &status, 0);
+        good &= status == 0;
+        process_limit_remove(c[i].pid);
+    }
+    return good;
 }
 
 static void print_ratios(const char *name, const struct child *c, const struct outcome *o, unsigned n)
@@ -786,6 +801,7 @@ static void parse_option(char *arg)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN);
     char *names[WORKLOADS_MAX], *engines[ENGINES_MAX];
     struct child children[ENGINES_MAX];
     struct outcome outcomes[ENGINES_MAX];
@@ -807,19 +823,12 @@ int main(int argc, char **argv)
         children[i].which = backend_named(engines[i]);
         start_child(&children[i], names);
     }
-    for (unsigned w = 0; w < name_count; w++) {
-        for (unsigned i = 0; i < count; i++)
-            outcomes[i] = ask(&children[i], (unsigned char)w);
-        print_ratios(names[w], children, outcomes, count);
+    bool going = true;
+    for (unsigned w = 0; w < name_count && going; w++) {
+        for (unsigned i = 0; i < count && going; i++)
+            going = ask(&children[i], (unsigned char)w, &outcomes[i]);
+        if (going)
+            print_ratios(names[w], children, outcomes, count);
     }
-    int status = 0;
-    for (unsigned i = 0; i < count; i++) {
-        int ended;
-        unsigned char stop = STOP;
-        if (write(children[i].to, &stop, 1) != 1)
-            status = 1;
-        waitpid(children[i].pid, &ended, 0);
-        status |= ended;
-    }
-    return status ? 1 : 0;
+    return stop_children(children, count, !going) && going ? 0 : 1;
 }

@@ -137,35 +137,30 @@ void directory_remake(const char *dir)
     close(fd);
 }
 
-static char limit_path[64];
+static void limit_path(char *path, size_t room, pid_t pid, const char *file)
+{
+    snprintf(path, room, CGROUP_ROOT "/varve-bench-%d%s", (int)pid, file);
+}
 
 void process_limit_memory(uint64_t bytes)
 {
-    char file[128], text[32];
-    snprintf(limit_path, sizeof limit_path, CGROUP_ROOT "/varve-bench-%d", (int)getpid());
-    if (mkdir(limit_path, 0755))
+    char path[128], text[32];
+    limit_path(path, sizeof path, getpid(), "");
+    if (mkdir(path, 0755))
         bench_die("a cgroup of version 1 with a memory limit", strerror(errno));
-    snprintf(file, sizeof file, "%s/memory.limit_in_bytes", limit_path);
+    limit_path(path, sizeof path, getpid(), "/memory.limit_in_bytes");
     snprintf(text, sizeof text, "%" PRIu64, bytes);
-    bool ok = write_text(file, text);
-    snprintf(file, sizeof file, "%s/cgroup.procs", limit_path);
+    bool ok = write_text(path, text);
+    limit_path(path, sizeof path, getpid(), "/cgroup.procs");
     snprintf(text, sizeof text, "%d", (int)getpid());
-    if (!ok || !write_text(file, text)) {
-        int error = errno;
-        process_unlimit_memory();
-        bench_die("a memory limit", strerror(error));
-    }
+    if (!ok || !write_text(path, text))
+        bench_die("a memory limit", strerror(errno));
 }
 
-void process_unlimit_memory(void)
+void process_limit_remove(pid_t ended)
 {
-    char text[32];
-    if (!limit_path[0])
-        return;
-    snprintf(text, sizeof text, "%d", (int)getpid());
-    if (!write_text(CGROUP_ROOT "/cgroup.procs", text))
-        fprintf(stderr, "enginebench: cannot leave %s: %s\n", limit_path, strerror(errno));
-    for (int tries = 0; rmdir(limit_path) && tries < 50; tries++)
+    char path[128];
+    limit_path(path, sizeof path, ended, "");
+    for (int tries = 0; rmdir(path) && errno == EBUSY && tries < 50; tries++)
         usleep(100000);
-    limit_path[0] = 0;
 }

@@ -3,6 +3,7 @@
 #define VARVE_TOOLS_BENCH_PROCESS_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct process_io {
     uint64_t written;        /* bytes passed to write calls */
@@ -19,8 +20,8 @@ void directory_drop_cache(const char *dir); /* its files leave the page cache */
 void directory_remake(const char *dir);     /* empty, and on disk */
 
 /* Puts this process into a new cgroup (version 1) whose memory, page cache included, is limited. Dies when there is no
- * such controller or no permission. process_unlimit removes it; so does the exit of a process that called it. */
+ * such controller or no permission. The group outlives the process: whoever waited for that removes it. */
 void process_limit_memory(uint64_t bytes);
-void process_unlimit_memory(void);
+void process_limit_remove(pid_t ended);
 
 #endif
