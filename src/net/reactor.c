@@ -270,7 +270,6 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second 
     atomic_store_explicit(&r->stats.output_buffers, out_sum, memory_order_relaxed);
     atomic_store_explicit(&r->stats.largest_query, in_max, memory_order_relaxed);
     atomic_store_explicit(&r->stats.largest_output, out_max, memory_order_relaxed);
-    epoch_poll();
 }
 
 /* Stopping: idle connections go at once, the others when they have nothing more to say, or when patience ends. */
@@ -313,6 +312,7 @@ static void reactor_main(void *arg)
         release_held(r);
         run_ready(r);
         bury(r);
+        epoch_poll(); /* blocks that made way for others: their memory must not wait for a tick */
     } while (!finished(r));
     deliver(r); /* replies that came for connections already gone */
     exec_row_end(r->worker);

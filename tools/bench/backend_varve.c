@@ -260,6 +260,7 @@ static long varve_get(void *thread, const char *key, char *out, size_t room)
     else if (r != RES_NOT_FOUND)
         check(r, "varve get");
     epoch_leave();
+    epoch_poll();
     if (cold.view) {
         cold_read(&cold);
         front_view_unref(cold.view);
@@ -296,6 +297,7 @@ static unsigned varve_get_batch(void *thread, unsigned n, char (*keys)[BENCH_KEY
         }
     }
     epoch_leave();
+    epoch_poll();
     if (held) {
         cold_read_all(cold, cold_count);
         for (unsigned i = 0; i < cold_count; i++)

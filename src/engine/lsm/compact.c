@@ -117,8 +117,11 @@ static enum result merge_records(struct merge_state *m)
     while (r == RES_OK) {
         bool out = false;
         struct slice skip_to = {NULL, 0};
-        if (++m->records % 256 == 0 && __atomic_load_n(&m->lsm->stopping, __ATOMIC_RELAXED))
-            return RES_CLOSED;
+        if (++m->records % 64 == 0) {
+            if (__atomic_load_n(&m->lsm->stopping, __ATOMIC_RELAXED))
+                return RES_CLOSED;
+            epoch_poll(); /* blocks read so far: all of them would be as large as the tables */
+        }
         if ((r = leave_out(m, &out, &skip_to)) != RES_OK)
             break;
         if (!out) {
