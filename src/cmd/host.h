@@ -25,7 +25,7 @@ struct client_filter {
 
 struct host_stats {
     uint64_t connected_clients, max_clients, monitors, total_connections, rejected_connections;
-    uint64_t blocked_clients; /* that CLIENT PAUSE makes wait */
+    uint64_t blocked_clients;                                    /* that CLIENT PAUSE makes wait */
     uint64_t cut_by_output_limit, cut_by_query_limit, timed_out; /* connections closed for that */
     uint64_t input_bytes, output_bytes;                          /* of the network, since the start */
     uint64_t query_buffers, output_buffers;                      /* bytes held now */

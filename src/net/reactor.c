@@ -148,8 +148,10 @@ void reactor_hold(struct connection *c)
 /* The gate has moved: what it has passed leaves; what can never pass it is cut off. */
 static void release_held(struct reactor *r)
 {
-    if (TAILQ_EMPTY(&r->held))
+    if (TAILQ_EMPTY(&r->held)) {
+        wait_for(r, UINT64_MAX); /* whoever waited has closed: a floor left behind would keep the loop from sleeping */
         return;
+    }
     bool frozen = shard_frozen(r->shard);
     r->gate = shard_gate(r->shard); /* after frozen: it does not move any more then */
     if (r->gate < r->waiting_floor && !frozen)
