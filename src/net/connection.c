@@ -2,7 +2,9 @@
  *
  * Events are edge-triggered: the kernel tells once that something is there, `readable` remembers it until a read has
  * brought less than there was room for. So a connection that may not be read from costs no system call to silence it.
- * With EPOLLRDHUP (EV_CLOSED) known, a short read is the last one only if the client has not closed its side. */
+ * With EPOLLRDHUP (EV_CLOSED) known, a short read is the last one only if the client has not closed its side. There is one
+ * hole: data and a reset that come together are one edge, and libevent tells EPOLLERR as mere readability. A reply would
+ * meet the error; a client that is sent none is looked at again a second later (connection_probe). */
 #include "net/connection.h"
 
 #include <arpa/inet.h>
@@ -23,7 +25,8 @@
 #define READ_LEAST 4096
 #define READS_IN_A_ROW 8
 #define OUTPUT_SMALL 512
-#define CHOKE_BYTES (1024 * 1024) /* unsent replies a client may always have before it is not served on */
+#define CHOKE_BYTES (1024 * 1024)  /* unsent replies a client may always have before it is not served on */
+#define CHOKE_STRANGER (64 * 1024) /* the same, and the most, of one that has not authenticated */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -223,6 +226,7 @@ static bool receive(struct connection *c)
         c->input_bytes += (size_t)n;
         stat_add(&r->stats.input_bytes, (uint64_t)n);
         c->readable = (size_t)n == room || c->eof;
+        c->unproven = true;
         c->session.active_ms = r->now_ms;
         if (resp_input_memory(&c->in) > r->tuning.query_limit) {
             log_warning("client %s closed: client-query-buffer-limit reached", c->peer);
@@ -289,6 +293,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         reactor_make_ready(c);
 }
 
+void connection_probe(struct connection *c, uint64_t now_ms)
+{
+    if (!c->unproven || !may_go_on(c) || now_ms < c->session.active_ms + 1000)
+        return;
+    c->unproven = false;
+    c->readable = true;
+    reactor_make_ready(c);
+}
+
 bool connection_prepare(struct connection *c)
 {
     if (!may_go_on(c) || !have_batch(c))
@@ -344,6 +357,16 @@ static void count_output(struct connection *c, size_t pending)
     }
 }
 
+/* Is it to take some of its replies before it is served on? all: what all clients have not taken. */
+static bool has_enough(const struct connection *c, size_t pending, uint64_t all)
+{
+    if (c->out.streams != NULL)
+        return true;
+    if (!c->session.authenticated)
+        return pending > CHOKE_STRANGER;
+    return pending > CHOKE_BYTES && all > c->reactor->tuning.output_budget;
+}
+
 /* Replies that the client does not take: within its limits, and is it served on? False: it was closed. */
 static bool keep_limits(struct connection *c)
 {
@@ -367,7 +390,7 @@ static bool keep_limits(struct connection *c)
     count_output(c, pending);
     bool was = c->choked;
     uint64_t all = atomic_load_explicit(&r->net->output_bytes_held, memory_order_relaxed);
-    c->choked = c->out.streams != NULL || (pending > CHOKE_BYTES && all > r->tuning.output_budget);
+    c->choked = has_enough(c, pending, all);
     if (was && !c->choked && may_go_on(c))
         reactor_make_ready(c);
     return true;
@@ -376,11 +399,11 @@ static bool keep_limits(struct connection *c)
 bool connection_chokes(struct connection *c)
 {
     size_t pending = outbox_pending(&c->out);
-    struct reactor *r = c->reactor;
-    if (c->out.streams == NULL && pending <= CHOKE_BYTES)
+    if (c->out.streams == NULL && pending <= CHOKE_STRANGER)
         return false;
-    uint64_t all = atomic_load_explicit(&r->net->output_bytes_held, memory_order_relaxed) - c->counted_output + pending;
-    c->choked = c->out.streams != NULL || all > r->tuning.output_budget;
+    const struct net *n = c->reactor->net;
+    uint64_t all = atomic_load_explicit(&n->output_bytes_held, memory_order_relaxed) - c->counted_output + pending;
+    c->choked = has_enough(c, pending, all);
     return c->choked;
 }
 
@@ -405,6 +428,7 @@ static bool send_some(struct connection *c, uint64_t upto)
         return false;
     }
     if (n > 0) {
+        c->unproven = false;
         outbox_written(&c->out, (size_t)n);
         c->output_bytes += (size_t)n;
         c->wrote_ms = c->reactor->now_ms;

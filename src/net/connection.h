@@ -49,6 +49,7 @@ struct connection {
     uint16_t peer_port;
     bool in_ready, in_parked, in_held;
     bool away, choked, readable, eof, closing, closed, write_waiting, stream_reading, is_unix;
+    bool unproven; /* nothing was sent since the last read: see connection_probe() */
     struct event read_event, write_event;
     TAILQ_ENTRY(connection) all, ready, parked, held;
     struct resp_input in;
@@ -85,6 +86,8 @@ void connection_flush(struct connection *c);
 bool connection_chokes(struct connection *c);
 /* A command that was away has its reply in the output: goes on. */
 void connection_back(struct connection *c);
+/* Once a second: has a client that asked for nothing gone without our seeing it? */
+void connection_probe(struct connection *c, uint64_t now_ms);
 /* True while somebody waits for it: requests or replies are on their way. */
 bool connection_busy(const struct connection *c);
 size_t connection_memory(const struct connection *c);

@@ -26,7 +26,7 @@
 #include "base/log.h"
 #include "net/net_internal.h"
 
-#define STREAM_PATIENCE_MS 60000
+#define PATIENCE_MS 60000  /* with a client in the middle of a long reply, or at its end */
 #define CHUNK 64           /* connections between two row ends */
 #define CHUNK_KEYS 256     /* about how many keys are looked ahead for: the cache must hold what lies behind them */
 #define TURN_REQUESTS 1024 /* about how many requests run before the kernel is asked for news */
@@ -244,9 +244,11 @@ static bool outstayed(struct reactor *r, struct connection *c, uint64_t now)
         stat_add(&r->stats.cut_by_output_limit, 1);
         return true;
     }
-    /* A long reply in the middle keeps a view of the data as it was, with memory and files that could go otherwise. */
-    if (c->out.streams != NULL && !c->stream_reading && now > c->wrote_ms + STREAM_PATIENCE_MS) {
-        log_warning("client %s closed: it has stopped taking a long reply", c->peer);
+    /* A long reply in the middle keeps a view of the data as it was, with memory and files that could go otherwise; and
+     * who has asked to be closed, or has closed his side, may never come back. */
+    uint64_t since = c->wrote_ms > c->session.active_ms ? c->wrote_ms : c->session.active_ms;
+    if ((c->out.streams != NULL || (c->closing && !c->away)) && !c->stream_reading && now > since + PATIENCE_MS) {
+        log_warning("client %s closed: it has stopped taking its replies", c->peer);
         stat_add(&r->stats.cut_by_output_limit, 1);
         return true;
     }
@@ -265,6 +267,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second 
         in_sum += in, out_sum += out;
         in_max = in > in_max ? in : in_max;
         out_max = out > out_max ? out : out_max;
+        connection_probe(c, now);
         if (outstayed(r, c, now))
             connection_close(c);
     }

@@ -358,6 +358,45 @@ def what_was_asked_before_a_half_close_is_answered():
 
 
 @tap.test
+def a_half_close_while_choked_loses_nothing():
+    # the budget of unread replies is 8 MB, the replies are 60
+    with server.Varved('--maxmemory', '64mb', '--appendfsync', 'everysec') as s, s.connect() as other:
+        other.must('SET', 'k', b'v' * 10000)
+        with s.connect() as c:
+            count = 6000
+            sender = threading.Thread(target=lambda: (c.send_raw(resp.encode('GET', 'k') * count),
+                                                      c.sock.shutdown(socket.SHUT_WR)))
+            sender.start()
+            time.sleep(0.5)
+            for _ in range(count):
+                tap.check(c.read() == b'v' * 10000)
+            sender.join()
+            tap.check(c.closed_by_server(), 'it stays open')
+        tap.eq(other.call('PING'), PONG)
+
+
+@tap.test
+def garbage_harms_nobody_else():
+    rng = __import__('random').Random(7)
+    with server.Varved('--appendfsync', 'everysec') as s, s.connect() as c:
+        pieces = [b'*', b'$', b'\r\n', b'3', b'-1', b'SET', b'GET k', b'"', b"'", b'\\x', b'\0', b'99999999999', b'PING', b' ', b'*2',
+                  b'$3', b'\n', os.urandom(20)]
+        for i in range(tap.pick(300, 5000)):
+            with s.connect() as d:
+                data = b''.join(rng.choice(pieces) for _ in range(rng.randrange(1, 60)))
+                data = data.replace(b'SHUTDOWN', b'')
+                try:
+                    d.send_raw(data)
+                    if i % 3 == 0:
+                        linger_reset(d)
+                except OSError:
+                    pass
+            if i % 20 == 0:
+                tap.eq(c.call('PING'), PONG)
+        tap.until(lambda: s_info(c)['connected_clients'] == '1', what='they are gone')
+
+
+@tap.test
 def maxclients_turns_away_with_a_sentence():
     with server.Varved('--maxclients', 5, '--appendfsync', 'everysec') as s:
         inside = [s.connect()]
