@@ -11,12 +11,13 @@ import tap
 
 
 def failing(*args, error, when, **kw):
-    """A server whose log writes fail from the `when`-th on. strace is the process that is started."""
+    """A server whose log writes fail from the `when`-th of a thread on. strace is the process that is started. Segments
+    are small, so that preparing them takes fewer calls than that and it is a commit that fails."""
     if shutil.which('strace') is None:
         raise tap.Skip('no strace')
     wrapper = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=pwritev2,pwritev,pwrite64,fdatasync,fsync',
                '-e', f'inject=pwritev2,pwritev,pwrite64,fdatasync,fsync:error={error}:when={when}+']
-    return server.Varved(*args, wrapper=wrapper, **kw)
+    return server.Varved('--log-segment-size', '2mb', *args, wrapper=wrapper, **kw)
 
 
 @tap.cases('EIO', 'ENOSPC')
