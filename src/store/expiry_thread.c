@@ -1,6 +1,6 @@
 /* The expiry thread: removes keys when their time has come, touched or not.
  *
- * Per database it keeps `due`, a time before which the index has no entry, so that nothing is scanned when nothing is
+ * Per database it keeps `due`, a place before which the index has no entry, so that nothing is scanned when nothing is
  * due and deleted entries are not scanned again. Two things move it: a scan, upwards, to the first entry it left; and
  * commits of new entries, downwards, through `pending`. The race between the two is decided by sequence: what a scan
  * took from `pending` belongs to commits up to `sequence`; when the scan's snapshot is older than that, its result may
@@ -21,8 +21,15 @@
 #define EXPIRY_RETRY_MS 100
 #define TTL_EVERY_MS 1000
 
+/* Where the entries that are left begin: the time of the first, and what else is known of its key. Many keys may be due
+ * in the same millisecond, and deleted entries are slow to pass. */
+struct expiry_place {
+    uint64_t ms;
+    size_t len;                                 /* 8: the time alone */
+    uint8_t key[ENGINE_KEY_MAX - REGION_BOUND]; /* as in the index, behind the keyspace */
+};
 struct expiry_db {
-    uint64_t due; /* of the thread alone */
+    struct expiry_place due; /* of the thread alone */
     _Atomic uint64_t pending;
     _Atomic uint64_t sequence;
 };
@@ -49,15 +56,22 @@ void expiry_announce(struct expiry *e, const struct expiry_note *note, uint64_t 
         ;
 }
 
+static void place_at(struct expiry_place *place, uint64_t ms)
+{
+    place->ms = ms;
+    place->len = 8;
+    put_be64(place->key, ms);
+}
+
 /* ---- one job ---- */
 
 struct job {
     struct store *store;
     uint32_t db;
-    uint64_t from; /* no entry before this time */
+    struct expiry_place from; /* no entry before it */
     /* results of the last run */
     uint64_t snapshot;
-    uint64_t next; /* time of the first entry that is left; UINT64_MAX: none */
+    struct expiry_place next; /* the first entry that is left; at UINT64_MAX: none */
     unsigned handled;
 };
 
@@ -66,18 +80,18 @@ struct due_entry {
     uint64_t ms;
 };
 
-/* Collects entries that are due; job->next becomes the time of the first that was not taken. */
+/* Collects entries that are due; job->next becomes the first that was not taken. */
 static enum result collect(struct call *c, struct job *job, uint32_t keyspace, struct due_entry *out, unsigned *count)
 {
-    uint8_t lower[13], upper[REGION_BOUND];
+    uint8_t lower[ENGINE_KEY_MAX], upper[REGION_BOUND];
     region_bounds(REGION_EXPIRY, keyspace, lower, upper);
-    put_be64(lower + REGION_BOUND, job->from);
+    memcpy(lower + REGION_BOUND, job->from.key, job->from.len);
     struct iter *it;
-    enum result r = call_iter(c, slice_of(lower, sizeof lower), slice_of(upper, sizeof upper), 0, &it);
+    enum result r = call_iter(c, slice_of(lower, REGION_BOUND + job->from.len), slice_of(upper, sizeof upper), 0, &it);
     if (r != RES_OK)
         return r;
     *count = 0;
-    job->next = UINT64_MAX;
+    place_at(&job->next, UINT64_MAX);
     for (r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it)) {
         if (it->key.len < EXPIRY_KEY_HEAD) {
             r = RES_CORRUPT;
@@ -85,7 +99,9 @@ static enum result collect(struct call *c, struct job *job, uint32_t keyspace, s
         }
         uint64_t ms = get_be64(it->key.data + REGION_BOUND);
         if (ms >= c->now_ms || *count == EXPIRY_JOB) {
-            job->next = ms;
+            job->next.ms = ms;
+            job->next.len = it->key.len - REGION_BOUND;
+            memcpy(job->next.key, it->key.data + REGION_BOUND, job->next.len);
             break;
         }
         void *copy = arena_copy(c->arena, it->key.data, it->key.len);
@@ -178,9 +194,9 @@ static bool serve(struct expiry *e, uint32_t number)
     for (;;) {
         uint64_t pending = atomic_exchange_explicit(&db->pending, UINT64_MAX, memory_order_acquire);
         uint64_t sequence = atomic_load_explicit(&db->sequence, memory_order_relaxed);
-        if (pending < db->due)
-            db->due = pending;
-        if (db->due >= shard_now_ms(e->store->shard))
+        if (pending <= db->due.ms)
+            place_at(&db->due, pending);
+        if (db->due.ms >= shard_now_ms(e->store->shard))
             return true;
         struct job job = {.store = e->store, .db = number, .from = db->due};
         uint64_t committed;
@@ -189,11 +205,10 @@ static bool serve(struct expiry *e, uint32_t number)
             log_verbose("expiry in database %u: %s", number, result_text(r));
             return false;
         }
-        uint64_t next = job.next;
-        if (job.snapshot < sequence && pending < next)
-            next = pending;
-        bool moved = next > db->due || job.handled > 0;
-        db->due = next;
+        if (job.snapshot < sequence && pending <= job.next.ms)
+            place_at(&job.next, pending);
+        bool moved = job.next.ms > db->due.ms || job.handled > 0;
+        db->due = job.next;
         if (!moved)
             return true; /* an entry that is about to become visible */
         os_mutex_lock(&e->lock);
@@ -216,8 +231,8 @@ static void expiry_main(void *arg)
         bool paused = atomic_load_explicit(&e->paused, memory_order_relaxed);
         for (uint32_t i = 0; i < e->store->databases && !paused; i++) {
             failed |= !serve(e, i);
-            if (e->db[i].due < first)
-                first = e->db[i].due;
+            if (e->db[i].due.ms < first)
+                first = e->db[i].due.ms;
         }
         uint64_t now = shard_now_ms(e->store->shard);
         if (now < sampled || now - sampled >= TTL_EVERY_MS) {
@@ -243,8 +258,10 @@ enum result expiry_open(struct store *s, struct errmsg *msg)
     e->store = s;
     os_mutex_init(&e->lock);
     os_cond_init(&e->wake);
-    for (uint32_t i = 0; i < s->databases; i++)
+    for (uint32_t i = 0; i < s->databases; i++) {
+        place_at(&e->db[i].due, 0);
         atomic_init(&e->db[i].pending, 0); /* everything is yet to be looked at */
+    }
     s->expiry = e;
     enum result r = os_thread_start(&e->thread, "expiry", expiry_main, e);
     if (r == RES_OK)
