@@ -41,6 +41,26 @@ size_t front_state_put(const struct front *f, uint8_t *out, uint64_t boundary, u
     return FRONT_STATE_HEAD + counts.len;
 }
 
+enum result front_forget_logs(struct front *f, uint64_t sequence)
+{
+    uint8_t *counts = malloc(counters_bytes(&f->counters));
+    uint8_t *state = malloc(FRONT_STATE_HEAD + counters_bytes(&f->counters));
+    enum result res = counts && state ? RES_OK : RES_NO_MEMORY;
+    if (res == RES_OK) {
+        size_t n = counters_put(&f->counters, counts);
+        size_t len = front_state_put(f, state, sequence, f->wal->current->number, 0, slice_of(counts, n));
+        struct engine_boundary boundary = {sequence, slice_of(state, len)};
+        res = f->ops->absorb(f->engine, NULL, &boundary);
+    }
+    free(counts);
+    free(state);
+    if (res == RES_OK) {
+        atomic_store(&f->flushed, sequence);
+        wal_release(f->wal, sequence);
+    }
+    return res;
+}
+
 static struct front_source *oldest_sealed(struct front *f)
 {
     os_mutex_lock(&f->view_lock);

@@ -235,6 +235,8 @@ static enum result open_persistent(struct front *f, struct recovered *r, struct 
         res = f->ops->table_sweep(f->engine);
     if (res == RES_OK)
         res = open_wal(f, r, msg);
+    if (res == RES_OK && r->damaged)
+        res = front_forget_logs(f, r->base);
     if (res == RES_OK)
         res = identity_finish(f, fresh, msg);
     return res;
@@ -282,8 +284,6 @@ enum result front_open(const struct front_options *options, struct front **out, 
         res = first_view(f, r.base, msg);
     if (res == RES_OK)
         res = start_threads(f, msg);
-    if (res == RES_OK && r.damaged) /* what was left out must not be met again */
-        res = front_flush(f);
     free(r.files);
     atomic_store(&f->opened, true);
     if (res == RES_OK && front_frozen(f))

@@ -146,6 +146,8 @@ void front_wake_flusher(struct front *f);
 size_t front_state_put(const struct front *f, uint8_t *out, uint64_t boundary, uint64_t log, uint64_t attached,
                        struct slice counts);
 #define FRONT_STATE_HEAD 32
+/* While opening: the engine has all there is, so no log before the present one is needed any more. */
+enum result front_forget_logs(struct front *f, uint64_t sequence) MUST_CHECK;
 /* keeper.c */
 void front_keep_thread(void *front);
 void front_wake_keeper(struct front *f);

@@ -221,7 +221,8 @@ static enum result boundary_for(struct recovery *r, uint64_t sequence, uint64_t 
         return RES_NO_MEMORY;
     }
     size_t n = counters_put(&f->counters, counts);
-    uint64_t log = r->chain_len ? r->files[r->chain[r->at]].number : 0;
+    size_t at = r->at < r->chain_len ? r->at : r->chain_len - 1;
+    uint64_t log = r->chain_len ? r->files[r->chain[at]].number : 0;
     size_t len = front_state_put(f, *state, sequence, log, attached, slice_of(counts, n));
     *b = (struct engine_boundary){sequence, slice_of(*state, len)};
     free(counts);
@@ -544,6 +545,8 @@ enum result front_recover(struct front *f, bool fresh, uint64_t boundary, struct
         res = find_chain(&r);
     for (; res == RES_OK && r.at < r.chain_len; r.at++)
         res = replay_file(&r);
+    if (res == RES_OK && out->damaged) /* what was left out must not be met again: see front_forget_logs */
+        res = flush_replayed(&r);
     if (res == RES_OK)
         res = conclude(&r);
     f->recovery_ms = (f->o.env->ops->mono_ns(f->o.env) - started) / 1000000;

@@ -239,6 +239,13 @@ static void missing_and_foreign_logs(void)
     tap_require(env->ops->unlink(env, l.path) == RES_OK);
     tap_check(try_open(&l, env, FRONT_RECOVER_STRICT, &msg) == -1);
     tap_check(strstr(msg.text, "000000000001") && strstr(msg.text, "missing"));
+    struct env *salvaged = env_memory_crash(env, env_memory_changes(env), 0);
+    tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_POINT_IN_TIME, &msg),
+               0); /* nothing is left, and that is final */
+    tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_STRICT, &msg), 0);
+    tap_eq_u64((uint64_t)try_open(&l, salvaged, FRONT_RECOVER_SALVAGE, &msg), 0);
+    tap_eq_u64((uint64_t)try_open(&l, salvaged, FRONT_RECOVER_STRICT, &msg), 0);
+    env_memory_free(salvaged);
     env_memory_free(env);
 
     env = copy_of(&l); /* all logs gone */
@@ -249,6 +256,8 @@ static void missing_and_foreign_logs(void)
             tap_require(env->ops->unlink(env, path) == RES_OK);
     }
     tap_check(try_open(&l, env, FRONT_RECOVER_STRICT, &msg) == -1);
+    tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_POINT_IN_TIME, &msg), 0);
+    tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_STRICT, &msg), 0);
     env_memory_free(env);
 
     env = copy_of(&l); /* the log of another directory under a name that fits */
