@@ -289,14 +289,14 @@ out:
     return r;
 }
 
-/* A slot that changes between the two steps gets a stranger's bit, or stays empty: neither matters. */
 static struct block *cached(struct table *t, uint32_t i, bool touch)
 {
-    uintptr_t p = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE);
+    uintptr_t p = __atomic_load_n(&t->slots[i], __ATOMIC_ACQUIRE), same = p;
     if (!p)
         return NULL;
-    if (touch && !(p & CACHE_HOT))
-        (void)__atomic_compare_exchange_n(&t->slots[i], &p, p | CACHE_HOT, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    if (touch && !(p & CACHE_HOT)) /* not when the slot has changed; what stands there then was not acquired */
+        (void)__atomic_compare_exchange_n(&t->slots[i], &same, p | CACHE_HOT, false, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED);
     return (struct block *)(p & ~CACHE_HOT);
 }
 
