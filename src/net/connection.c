@@ -33,19 +33,19 @@ static void on_writable(evutil_socket_t fd, short what, void *arg);
 
 /* ---- names ---- */
 
-static void name_of(const struct sockaddr_storage *a, socklen_t len, char *out, size_t cap, uint16_t *port)
+void address_name(const struct sockaddr_storage *a, char *out, size_t cap, uint16_t *port)
 {
     *port = 0;
-    if (a->ss_family == AF_INET && len >= sizeof(struct sockaddr_in)) {
+    if (a->ss_family == AF_INET) {
         const struct sockaddr_in *in = (const struct sockaddr_in *)a;
         inet_ntop(AF_INET, &in->sin_addr, out, (socklen_t)cap);
         *port = ntohs(in->sin_port);
-    } else if (a->ss_family == AF_INET6 && len >= sizeof(struct sockaddr_in6)) {
+    } else if (a->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)a;
         inet_ntop(AF_INET6, &in->sin6_addr, out, (socklen_t)cap);
         *port = ntohs(in->sin6_port);
     } else {
-        snprintf(out, cap, "?");
+        snprintf(out, cap, a->ss_family == AF_UNIX ? "unixsocket" : "?");
     }
 }
 
@@ -71,7 +71,7 @@ void connection_name_local(const struct connection *c, char out[64])
     if (c->is_unix) {
         snprintf(out, 64, "%.60s:0", c->reactor->net->listeners.unix_path);
     } else if (getsockname(c->fd, (struct sockaddr *)&a, &len) == 0) {
-        name_of(&a, len, address, sizeof address, &port);
+        address_name(&a, address, sizeof address, &port);
         join_name(out, 64, address, port);
     } else {
         snprintf(out, 64, "?:0");
@@ -95,33 +95,28 @@ static void set_socket_options(struct connection *c)
     }
 }
 
-struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint64_t id)
+struct connection *connection_new(struct reactor *r, const struct newcomer *who)
 {
-    struct net *n = r->net;
     struct connection *c = calloc(1, sizeof *c);
     if (c == NULL)
         goto fail;
     c->reactor = r;
-    c->fd = fd;
-    c->is_unix = is_unix;
+    c->fd = who->fd;
+    c->is_unix = who->is_unix;
+    c->peer_port = who->port;
+    memcpy(c->peer, who->peer, sizeof c->peer);
     atomic_init(&c->refs, 1);
     c->session.ops = &connection_session_ops;
-    c->session.id = id;
+    c->session.id = who->id;
     c->session.resp = 2;
     c->session.authenticated = !r->tuning.password_set;
     c->session.created_ms = c->session.active_ms = r->now_ms;
     c->session.connection = c;
     outbox_init(&c->out);
     outbox_init(&c->back.streams);
-    struct sockaddr_storage a;
-    socklen_t len = sizeof a;
-    if (!is_unix && getpeername(fd, (struct sockaddr *)&a, &len) == 0)
-        name_of(&a, len, c->peer, sizeof c->peer, &c->peer_port);
-    else
-        snprintf(c->peer, sizeof c->peer, is_unix ? "unixsocket" : "?");
     set_socket_options(c);
-    event_assign(&c->read_event, r->base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable, c);
-    event_assign(&c->write_event, r->base, fd, EV_WRITE | EV_ET, on_writable, c);
+    event_assign(&c->read_event, r->base, c->fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_readable, c);
+    event_assign(&c->write_event, r->base, c->fd, EV_WRITE | EV_ET, on_writable, c);
     if (event_add(&c->read_event, NULL) != 0)
         goto fail;
     TAILQ_INSERT_TAIL(&r->all, c, all);
@@ -129,9 +124,9 @@ struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint6
 fail:
     log_warning("no memory for a new client");
     free(c);
-    close(fd);
+    close(who->fd);
     atomic_fetch_sub(&r->connections, 1);
-    atomic_fetch_sub(&n->clients, 1);
+    atomic_fetch_sub(&r->net->clients, 1);
     return NULL;
 }
 

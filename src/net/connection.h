@@ -70,8 +70,20 @@ struct connection {
 };
 TAILQ_HEAD(connection_list, connection);
 
+/* Who has been accepted. */
+struct newcomer {
+    struct mail mail;
+    uint64_t id;
+    int fd;
+    bool is_unix;
+    uint16_t port;
+    char peer[48];
+};
 /* Takes over the socket. NULL: no memory, the socket is closed. */
-struct connection *connection_new(struct reactor *r, int fd, bool is_unix, uint64_t id);
+struct connection *connection_new(struct reactor *r, const struct newcomer *who);
+/* "1.2.3.4" or "::1"; cap at least 46. */
+struct sockaddr_storage;
+void address_name(const struct sockaddr_storage *a, char *out, size_t cap, uint16_t *port);
 void connection_ref(struct connection *c);
 void connection_unref(struct connection *c);
 /* Closes the socket now; what was not said is lost. */

@@ -231,7 +231,9 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
         } else if (tuning->protected_mode && !tuning->password_set && !item->is_unix && !is_local(&a)) {
             turn_away(n, fd, TEXT_PROTECTED);
         } else {
-            net_accepted(n, fd, item->is_unix);
+            struct newcomer who = {.fd = fd, .is_unix = item->is_unix};
+            address_name(&a, who.peer, sizeof who.peer, &who.port);
+            net_accepted(n, &who);
         }
     }
 }

@@ -9,46 +9,36 @@
 
 /* ---- new connections ---- */
 
-struct newcomer {
-    struct mail mail;
-    int fd;
-    bool is_unix;
-    uint64_t id;
-};
-
 static void welcome(struct reactor *r, struct mail *m)
 {
     struct newcomer *who = (struct newcomer *)m;
-    connection_new(r, who->fd, who->is_unix, who->id);
+    connection_new(r, who);
     free(who);
 }
 
-void net_accepted(struct net *n, int fd, bool is_unix)
+void net_accepted(struct net *n, struct newcomer *who)
 {
     struct reactor *to = &n->reactors[0];
-    uint64_t id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
+    who->id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < n->reactor_count; i++) {
         uint64_t count = atomic_load_explicit(&n->reactors[i].connections, memory_order_relaxed);
         if (count < least)
             least = count, to = &n->reactors[i];
     }
+    struct newcomer *letter = to->index == 0 ? NULL : malloc(sizeof *letter);
+    if (letter == NULL)
+        to = &n->reactors[0];
     atomic_fetch_add(&to->connections, 1);
     atomic_fetch_add(&n->clients, 1);
     atomic_fetch_add_explicit(&n->accepted, 1, memory_order_relaxed);
-    if (to->index == 0) {
-        connection_new(to, fd, is_unix, id);
+    if (letter == NULL) {
+        connection_new(to, who);
         return;
     }
-    struct newcomer *who = malloc(sizeof *who);
-    if (who == NULL) {
-        connection_new(&n->reactors[0], fd, is_unix, id);
-        atomic_fetch_add(&n->reactors[0].connections, 1);
-        atomic_fetch_sub(&to->connections, 1);
-        return;
-    }
-    *who = (struct newcomer){.mail.deliver = welcome, .fd = fd, .is_unix = is_unix, .id = id};
-    reactor_post(to, &who->mail);
+    *letter = *who;
+    letter->mail.deliver = welcome;
+    reactor_post(to, &letter->mail);
 }
 
 /* ---- life ---- */

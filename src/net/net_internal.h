@@ -24,6 +24,6 @@ struct net {
 };
 
 /* Hands an accepted socket to the reactor with the fewest connections. On reactor 0. */
-void net_accepted(struct net *n, int fd, bool is_unix);
+void net_accepted(struct net *n, struct newcomer *who);
 
 #endif

@@ -135,7 +135,11 @@ static void reject(struct connection *c, const struct request *q, struct resp_si
 {
     char text[512];
     if (is_other_protocol(q->argv[0])) {
-        log_warning("possible SECURITY ATTACK: %s speaks another protocol (POST or Host: received); closed", c->peer);
+        static _Atomic uint64_t told_ms; /* an attacker must not fill the disk with it */
+        uint64_t now = c->reactor->now_ms, last = atomic_load(&told_ms);
+        if (now >= last + 60000 && atomic_compare_exchange_strong(&told_ms, &last, now))
+            log_warning("possible SECURITY ATTACK: %s speaks another protocol (POST or Host: received); closed",
+                        c->peer);
         connection_close(c);
         return;
     }
