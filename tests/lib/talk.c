@@ -126,7 +126,7 @@ struct slice talk_run(struct talk *t, int argc, const struct slice *argv)
     }
 }
 
-static struct slice run_words(struct talk *t, const char *fmt, va_list ap)
+static struct slice PRINTF_LIKE(2, 0) run_words(struct talk *t, const char *fmt, va_list ap)
 {
     char text[4096];
     struct slice argv[64];
