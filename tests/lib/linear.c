@@ -9,6 +9,7 @@
 struct state {
     uint64_t done; /* bit i: operation i has taken effect */
     int64_t reg[LINEAR_KEYS];
+    uint64_t expiring; /* bit i: register i has a time at which it goes */
 };
 
 /* What was tried: an open hash table that grows. */
@@ -28,7 +29,7 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t state_hash(const struct state *s)
 {
-    uint64_t h = mix(s->done + 1);
+    uint64_t h = mix(mix(s->done + 1) + s->expiring);
     for (int i = 0; i < LINEAR_KEYS; i++)
         h = mix(h ^ (uint64_t)s->reg[i]);
     return h;
@@ -64,16 +65,51 @@ static bool seen_add(struct seen *t, const struct state *s)
     return true;
 }
 
+/* An expiring register goes at a moment nobody is told: it is taken to be the first at which a result says that it is
+ * gone. */
+static bool shows_nil(const struct linear_op *o)
+{
+    switch (o->kind) {
+    case LINEAR_GET:
+        return o->result[0] == LINEAR_NIL;
+    case LINEAR_SETNX:
+        return o->result[0] == 1;
+    case LINEAR_INCR:
+        return o->result[0] == 1;
+    case LINEAR_DEL:
+    case LINEAR_PERSIST:
+        return o->result[0] == 0;
+    default:
+        return false;
+    }
+}
+
+static void expire(const struct linear_op *o, struct state *s)
+{
+    for (int i = 0; i < LINEAR_KEYS; i++) {
+        bool nil = o->kind == LINEAR_MGET ? o->result[i] == LINEAR_NIL : i == o->key && shows_nil(o);
+        if (nil && s->expiring >> i & 1) {
+            s->reg[i] = LINEAR_NIL;
+            s->expiring &= ~(UINT64_C(1) << i);
+        }
+    }
+}
+
 /* Takes effect on the registers; false when its result would have been another. Without a reply any result fits. */
-static bool apply(const struct linear_op *o, int64_t reg[LINEAR_KEYS])
+static bool apply(const struct linear_op *o, struct state *s)
 {
     bool known = o->replied != 0;
-    int64_t *r = &reg[o->key], old = *r;
+    uint64_t bit = UINT64_C(1) << o->key;
+    if (known)
+        expire(o, s);
+    int64_t *r = &s->reg[o->key], old = *r;
     switch (o->kind) {
     case LINEAR_GET:
         return !known || o->result[0] == old;
     case LINEAR_SET:
+    case LINEAR_SETEX:
         *r = o->value;
+        s->expiring = o->kind == LINEAR_SETEX ? s->expiring | bit : s->expiring & ~bit;
         return true;
     case LINEAR_SETNX:
         if (old == LINEAR_NIL)
@@ -84,14 +120,19 @@ static bool apply(const struct linear_op *o, int64_t reg[LINEAR_KEYS])
         return !known || o->result[0] == *r;
     case LINEAR_DEL:
         *r = LINEAR_NIL;
+        s->expiring &= ~bit;
         return !known || o->result[0] == (old != LINEAR_NIL);
+    case LINEAR_PERSIST: {
+        bool was = s->expiring & bit;
+        s->expiring &= ~bit;
+        return !known || o->result[0] == was;
+    }
     case LINEAR_MGET:
-        return !known || memcmp(o->result, reg, sizeof o->result) == 0;
+        return !known || memcmp(o->result, s->reg, sizeof o->result) == 0;
     case LINEAR_MSET:
         for (int i = 0; i < LINEAR_KEYS; i++)
-            reg[i] = o->value;
-        return true;
-    case LINEAR_SIZE:
+            s->reg[i] = o->value;
+        s->expiring = 0;
         return true;
     }
     return false;
@@ -128,7 +169,7 @@ static bool go_on(struct search *x, const struct state *s)
             continue;
         struct state next = *s;
         next.done |= UINT64_C(1) << i;
-        if (!apply(&x->ops[i], next.reg) || !seen_add(&x->seen, &next))
+        if (!apply(&x->ops[i], &next) || !seen_add(&x->seen, &next))
             continue;
         if (__builtin_popcountll(next.done & x->wanted) > __builtin_popcountll(x->best & x->wanted))
             x->best = next.done;
@@ -140,7 +181,7 @@ static bool go_on(struct search *x, const struct state *s)
 
 void linear_print(const struct linear_op *o, char *out, size_t room)
 {
-    static const char *const name[] = {"GET", "SET", "SETNX", "INCR", "DEL", "MGET", "MSET", "SIZE"};
+    static const char *const name[] = {"GET", "SET", "SETNX", "INCR", "DEL", "MGET", "MSET", "SETEX", "PERSIST"};
     int n = snprintf(out, room, "[%llu..%llu] client %d %s %d %lld ->", (unsigned long long)o->called,
                      (unsigned long long)o->replied, o->client, name[o->kind], o->key, (long long)o->value);
     for (int i = 0; n > 0 && (size_t)n < room && i < (o->kind == LINEAR_MGET ? LINEAR_KEYS : 1); i++) {

@@ -18,14 +18,15 @@
 #define LINEAR_NIL INT64_MIN
 
 enum linear_kind {
-    LINEAR_GET,   /* result: the value or NIL */
-    LINEAR_SET,   /* value */
-    LINEAR_SETNX, /* value; result 1: set */
-    LINEAR_INCR,  /* result: the new value */
-    LINEAR_DEL,   /* result 1: it was there */
-    LINEAR_MGET,  /* results: of all registers */
-    LINEAR_MSET,  /* value: to all registers */
-    LINEAR_SIZE,  /* result: how many registers there are, over all histories of the run: not checked here */
+    LINEAR_GET,     /* result: the value or NIL */
+    LINEAR_SET,     /* value */
+    LINEAR_SETNX,   /* value; result 1: set */
+    LINEAR_INCR,    /* result: the new value */
+    LINEAR_DEL,     /* result 1: it was there */
+    LINEAR_MGET,    /* results: of all registers */
+    LINEAR_MSET,    /* value: to all registers */
+    LINEAR_SETEX,   /* value, and from then on the register may become NIL by itself, once, until it is set again */
+    LINEAR_PERSIST, /* result 1: it might have, and will not any more; INCR leaves that as it is */
 };
 struct linear_op {
     enum linear_kind kind;

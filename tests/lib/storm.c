@@ -60,16 +60,18 @@ void storm_key(const struct storm *s, int key, char out[160])
 static void choose(struct storm_client *c)
 {
     static const enum mini_command command[] = {
-        [LINEAR_GET] = MINI_GET, [LINEAR_SET] = MINI_SET,   [LINEAR_SETNX] = MINI_SETNX, [LINEAR_INCR] = MINI_INCR,
-        [LINEAR_DEL] = MINI_DEL, [LINEAR_MGET] = MINI_MGET, [LINEAR_MSET] = MINI_MSET,
+        [LINEAR_GET] = MINI_GET,   [LINEAR_SET] = MINI_SET,         [LINEAR_SETNX] = MINI_SETNX,
+        [LINEAR_INCR] = MINI_INCR, [LINEAR_DEL] = MINI_DEL,         [LINEAR_MGET] = MINI_MGET,
+        [LINEAR_MSET] = MINI_MSET, [LINEAR_PERSIST] = MINI_PERSIST, [LINEAR_SETEX] = MINI_SET,
     };
     struct storm_worker *w = c->worker;
     uint64_t r = draw(&w->random);
-    static const enum linear_kind often[] = {LINEAR_GET,   LINEAR_GET,  LINEAR_GET,  LINEAR_SET,
-                                             LINEAR_SETNX, LINEAR_INCR, LINEAR_INCR, LINEAR_INCR,
-                                             LINEAR_DEL,   LINEAR_MGET, LINEAR_MGET, LINEAR_MSET};
+    static const enum linear_kind often[] = {
+        LINEAR_GET, LINEAR_GET,  LINEAR_GET,  LINEAR_SET,  LINEAR_SETNX, LINEAR_INCR,  LINEAR_INCR,    LINEAR_INCR,
+        LINEAR_DEL, LINEAR_MGET, LINEAR_MGET, LINEAR_MSET, LINEAR_SETEX, LINEAR_SETEX, LINEAR_PERSIST, LINEAR_PERSIST,
+    };
     c->op = (struct linear_op){
-        .kind = often[r % 12],
+        .kind = often[r % (w->storm->expiring ? 16 : 12)],
         .key = (int)(r >> 8 & (LINEAR_KEYS - 1)),
         .value = (int64_t)(r >> 16 & 0xffff) + 100,
         .client = (int)c->mini.session.id,
@@ -83,6 +85,10 @@ static void choose(struct storm_client *c)
     case LINEAR_SET:
     case LINEAR_SETNX:
         snprintf(args, sizeof args, "%s %lld", key[k], v);
+        break;
+    case LINEAR_SETEX: /* due in a moment, now and then at once */
+        snprintf(args, sizeof args, "%s %lld %llu", key[k], v,
+                 (unsigned long long)(shard_now_ms(w->storm->shard) + (r >> 40) % 4));
         break;
     case LINEAR_MGET:
         snprintf(args, sizeof args, "%s %s %s %s", key[0], key[1], key[2], key[3]);
@@ -123,7 +129,7 @@ static bool parse_value(const char **p, int64_t *out)
 static bool parse(struct storm_client *c)
 {
     const char *p = mini_reply(&c->mini);
-    if (c->op.kind == LINEAR_SET || c->op.kind == LINEAR_MSET)
+    if (c->op.kind == LINEAR_SET || c->op.kind == LINEAR_SETEX || c->op.kind == LINEAR_MSET)
         return strcmp(p, "+OK\r\n") == 0;
     if (c->op.kind == LINEAR_MGET) {
         if (strncmp(p, "*4\r\n", 4) != 0)
@@ -164,7 +170,8 @@ static void hold(struct storm_client *c)
     /* Where it probably took effect: a commit just below its sequence, the rest just above what it saw. */
     enum linear_kind kind = c->op.kind;
     bool reads = kind == LINEAR_GET || kind == LINEAR_MGET;
-    bool changes = !reads && !((kind == LINEAR_SETNX || kind == LINEAR_DEL) && c->op.result[0] == 0);
+    bool changes =
+        !reads && !((kind == LINEAR_SETNX || kind == LINEAR_DEL || kind == LINEAR_PERSIST) && c->op.result[0] == 0);
     c->op.hint = 2 * (reads ? c->mini.snapshot : c->mini.session.floor) - changes;
     c->held[c->held_count++] = (struct held_reply){c->op, c->mini.session.floor, ok};
     c->left--;

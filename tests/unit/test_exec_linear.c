@@ -20,6 +20,8 @@ static void disturb(struct storm *s, uint64_t r, bool last)
 {
     struct front *f = shard_front(s->shard);
     uint64_t gate = front_gate(f), visible = front_visible(f);
+    if (s->arg && (r >> 32) % 2) /* time passes */
+        env_memory_advance(s->arg, (r >> 34) % 1500000);
     if (last || r % 16 == 0) {
         fake_space(f, true);
         fake_gate_follow(f);
@@ -91,6 +93,7 @@ static void storms_with_real_threads_are_linearizable(void)
                           .ops = 4,
                           .group = i,
                           .prepared_permille = i % 3 ? 100 : 0,
+                          .expiring = i % 2,
                           .disturb = disturb};
         if (!tap_check(storm_run(&s))) {
             explain(&s);
@@ -140,6 +143,8 @@ static bool scheduled(uint64_t seed, bool fail)
     storm.workers = 2 + (int)(seed % 3);
     storm.clients = 3;
     storm.ops = 5;
+    storm.arg = env;
+    storm.expiring = seed % 5 < 3;
     storm.prepared_permille = seed % 4 == 1 ? 0 : seed % 4 == 2 ? 500 : 100;
     storm.disturb = fail ? disturb_and_fail : disturb;
     sched_run(seed, 0, storm_main, env, &report);

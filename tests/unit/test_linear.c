@@ -46,6 +46,19 @@ static void histories_without_an_order_are_refused(void)
     /* A pipeline: one client's operations overlap, and yet are in order. */
     tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1, .replied = 10, .client = 1},
                      {LINEAR_GET, .result = {N}, .called = 2, .replied = 11, .client = 1}));
+    /* What went by itself does not come back, and does not go after it was told to stay. */
+    tap_check(CHECK({LINEAR_SETEX, .value = 500, .called = 1, .replied = 2},
+                    {LINEAR_GET, .result = {500}, .called = 3, .replied = 4},
+                    {LINEAR_GET, .result = {N}, .called = 5, .replied = 6},
+                    {LINEAR_PERSIST, .result = {0}, .called = 7, .replied = 8}));
+    tap_check(!CHECK({LINEAR_SETEX, .value = 500, .called = 1, .replied = 2},
+                     {LINEAR_GET, .result = {N}, .called = 3, .replied = 4},
+                     {LINEAR_GET, .result = {500}, .called = 5, .replied = 6}));
+    tap_check(!CHECK({LINEAR_SETEX, .value = 500, .called = 1, .replied = 2},
+                     {LINEAR_PERSIST, .result = {1}, .called = 3, .replied = 9},
+                     {LINEAR_GET, .result = {N}, .called = 4, .replied = 5}));
+    tap_check(!CHECK({LINEAR_SET, .value = 500, .called = 1, .replied = 2},
+                     {LINEAR_GET, .result = {N}, .called = 3, .replied = 4}));
     /* What never happened was seen. */
     tap_check(!CHECK({LINEAR_SET, .value = 5, .called = 1}, {LINEAR_GET, .result = {6}, .called = 2, .replied = 3}));
     tap_check(!CHECK({LINEAR_GET, .result = {5}, .called = 1, .replied = 3}, {LINEAR_SET, .value = 5, .called = 4}));
