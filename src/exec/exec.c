@@ -62,7 +62,9 @@ void exec_row_end(struct exec_worker *w)
 
 void exec_clock_restart(struct exec_worker *w) { w->clock_valid = false; }
 
-/* Parks for something that is announced by workers_wake(). The caller looks at its cause once more afterwards. */
+/* Parks for something that is announced by workers_wake(). The caller looks at its cause once more afterwards; when it
+ * has come meanwhile the reason stays set all the same: it belongs to all connections of the worker, another may wait
+ * for it, and a wake-up too many does no harm. */
 static void park(struct exec_worker *w, enum park_reason reason) { atomic_fetch_or(&w->parked, (unsigned)reason); }
 
 /* ---- after a command ---- */
@@ -259,7 +261,6 @@ static enum exec_outcome run_write(struct exec_worker *w)
                 epoch_leave();
                 return park_for_space(w, mark);
             }
-            atomic_fetch_and(&w->parked, ~(unsigned)PARK_SPACE);
         }
         w->committed |= sequence != c->snapshot;
         if (unlikely(res == RES_INVALID)) { /* larger than a log record: it becomes a private table */
@@ -325,7 +326,6 @@ static bool admit(struct exec_worker *w, struct session *session, const struct c
             *outcome = EXEC_PARKED;
             return false;
         }
-        atomic_fetch_and(&w->parked, ~(unsigned)PARK_PAUSE);
     }
     return true;
 }

@@ -147,6 +147,8 @@ static void reply_lines(struct question *q, struct sink *reply)
         reply_error(reply, "ERR out of memory");
     } else {
         for (int i = 0; i < q->part_count; i++) {
+            if (q->parts[i].lines.len == 0)
+                continue;
             const char *p = (const char *)q->parts[i].lines.data, *end = p + q->parts[i].lines.len;
             while (p < end) {
                 const char *stop = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;

@@ -100,6 +100,7 @@ struct connection *connection_new(struct reactor *r, const struct newcomer *who)
     struct connection *c = calloc(1, sizeof *c);
     if (c == NULL)
         goto fail;
+    reactor_take_tuning(r); /* a password set while the accepted one was on its way here counts for it */
     c->reactor = r;
     c->fd = who->fd;
     c->is_unix = who->is_unix;

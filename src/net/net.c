@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "net/net_internal.h"
@@ -65,6 +66,7 @@ enum result net_open(const struct net_options *options, struct net **out, struct
     }
     if (res != RES_OK) {
         net_close(n);
+        net_free(n);
         return res;
     }
     *out = n;
@@ -106,6 +108,13 @@ void net_close(struct net *n)
     listeners_close(&n->listeners);
     for (int i = 0; i < n->reactor_count; i++)
         reactor_fini(&n->reactors[i]);
+}
+
+void net_free(struct net *n)
+{
+    for (int i = 0; i < n->reactor_count; i++)
+        if (n->reactors[i].wake_fd >= 0)
+            close(n->reactors[i].wake_fd);
     free(n->reactors);
     os_mutex_fini(&n->release_lock);
     os_mutex_fini(&n->tuning_lock);

@@ -1,7 +1,7 @@
 /* The network: listeners, and reactor threads that serve the connections they accept. What the rest of the program
  * sees of it. docs/network.md tells how a loop of a reactor goes.
  *
- * Threads: net_open, net_start, net_stop and net_close by the main thread; the others by any. */
+ * Threads: net_open, net_start, net_stop, net_close and net_free by the main thread; the others by any. */
 #ifndef VARVE_NET_NET_H
 #define VARVE_NET_NET_H
 
@@ -40,6 +40,8 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg) MU
 /* No more connections and requests; what runs is finished and its replies are sent, for at most `patience_ms`. */
 void net_stop(struct net *n, uint64_t patience_ms);
 void net_close(struct net *n);
+/* After shard_close: until its pool has ended, one of its threads may still be about to wake a reactor. */
+void net_free(struct net *n);
 int net_port(const struct net *n);
 
 void net_tune(struct net *n, const struct net_tuning *tuning);

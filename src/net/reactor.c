@@ -382,8 +382,6 @@ void reactor_fini(struct reactor *r)
         event_del(&r->tick_event);
         event_base_free(r->base);
     }
-    if (r->wake_fd >= 0)
-        close(r->wake_fd);
     while (r->blocks.count > 0)
         free(r->blocks.free[--r->blocks.count]);
     while (r->batches.count > 0)

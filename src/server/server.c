@@ -369,6 +369,8 @@ enum result server_close(struct server *s)
         net_close(s->net);
     if (s->shard != NULL)
         res = shard_close(s->shard);
+    if (s->net != NULL)
+        net_free(s->net);
     host_set(NULL);
     if (s->lent != NULL)
         settings_release(s->lent);

@@ -97,6 +97,7 @@ def counts_are_exact():
 @tap.test
 def clients_and_bytes_are_counted():
     with server.Varved() as s, s.connect() as c:
+        tap.until(lambda: info(c)['connected_clients'] == '1', what='the connection of the start is gone')
         first = info(c)
         others = [s.connect() for _ in range(5)]
         for o in others:
