@@ -11,6 +11,8 @@
 
 #define MIB ((int64_t)1024 * 1024)
 #define MAXMEMORY_MIN (16 * MIB)
+#define MEMTABLES_READY 2       /* the front's keeper has one ready and one to be used again, beside those in use */
+#define FIXED_MEMORY (16 * MIB) /* what a server without data takes besides: tables of touched keys, threads, buffers */
 
 /* The first number of a file, or -1 ("max", no such file). */
 static int64_t number_in_file(const char *path)
@@ -99,7 +101,8 @@ static void settle_memory(struct settings *s, const struct snapshot *running)
             s->memtable_size = MIB;
     }
     if (s->cache_size == 0) {
-        int64_t rest = s->maxmemory - s->memtables_max * s->memtable_size;
+        int64_t rest =
+            s->maxmemory - (s->memtables_max + MEMTABLES_READY) * s->memtable_size - s->log_buffer_size - FIXED_MEMORY;
         s->cache_size = rest / 4 * 3;
         if (s->cache_size < MIB)
             s->cache_size = MIB;
