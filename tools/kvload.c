@@ -115,7 +115,7 @@ static struct {
     struct connection *connections;
     struct connection **idle; /* open loop: a ring of those that wait for their next batch to be due */
     unsigned idle_first, idle_count;
-    uint64_t start, scheduled, next_key;
+    uint64_t start, scheduled, next_key, stride;
     uint64_t issued, done, errors, misses, bad, bytes_read, reads, writes;
     struct latency latency;
 } load;
@@ -159,6 +159,21 @@ static void random_start(void)
         (void)random_next();
 }
 
+/* Steps of a length that has no factor in common with the number of keys come to each key once. */
+static uint64_t stride_for(uint64_t keys)
+{
+    for (uint64_t stride = 2654435769u;; stride += 2) {
+        uint64_t a = stride, b = keys;
+        while (b) {
+            uint64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            return stride;
+    }
+}
+
 static const char *value_of(uint64_t key) { return value_pool + key * 2654435761u % (POOL_BYTES - opt.value_bytes); }
 
 static uint64_t next_key(void)
@@ -166,8 +181,8 @@ static uint64_t next_key(void)
     switch (opt.order) {
     case KEYS_SEQUENTIAL:
         return load.next_key++ % opt.keyspace;
-    case KEYS_SHUFFLED: /* every key once as long as the keyspace is no multiple of this prime */
-        return (uint64_t)((unsigned __int128)load.next_key++ * 2654435769u % opt.keyspace);
+    case KEYS_SHUFFLED:
+        return (uint64_t)((unsigned __int128)load.next_key++ * load.stride % opt.keyspace);
     case KEYS_RANDOM:
         break;
     }
@@ -631,6 +646,7 @@ int main(int argc, char **argv)
         opt.seconds = 5;
     signal(SIGPIPE, SIG_IGN);
     random_start();
+    load.stride = stride_for(opt.keyspace);
     connect_all();
     print_result(run());
     return 0;
