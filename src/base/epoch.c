@@ -76,13 +76,16 @@ static void thread_end(void *rec)
     ck_epoch_record_t *r = rec;
     assert(r->active == 0); /* a thread must not end inside a section */
     record = NULL;
+    HB_RELEASE(); /* to the thread that gets the record next */
     ck_epoch_unregister(r);
 }
 
 static ck_epoch_record_t *record_new(void)
 {
     ck_epoch_record_t *r = ck_epoch_recycle(&domain, NULL);
-    if (!r) {
+    if (r) {
+        HB_ACQUIRE();
+    } else {
         /* A few hundred bytes a thread, once. Without them no lock-free read is possible. */
         r = aligned_alloc(CK_MD_CACHELINE, (sizeof *r + CK_MD_CACHELINE - 1) / CK_MD_CACHELINE * CK_MD_CACHELINE);
         assert(r != NULL);

@@ -147,16 +147,20 @@ void listeners_stop(struct listeners *l)
     if (!l->accepting)
         return;
     l->accepting = false;
-    for (int i = 0; i < l->count; i++)
+    for (int i = 0; i < l->count; i++) {
         event_del(&l->item[i].event);
-    listeners_close(l);
+        close(l->item[i].fd);
+    }
+    l->count = 0;
+    if (l->unix_path != NULL)
+        unlink(l->unix_path); /* the name itself stays until nobody asks a connection for its address any more */
 }
 
 void listeners_close(struct listeners *l)
 {
     for (int i = 0; i < l->count; i++)
         close(l->item[i].fd);
-    if (l->unix_path != NULL)
+    if (l->unix_path != NULL && l->count > 0)
         unlink(l->unix_path);
     free(l->unix_path);
     if (l->spare_fd >= 0)
