@@ -96,7 +96,7 @@ check_tree() {
     }
     say "testing in $dir"
     find "$dir" -name '*.trs' -delete
-    run_checks "$dir" check "$(jobs)"
+    run_checks "$dir" "${CHECK_TARGET:-check}" "$(jobs)"
     if [ "$status" -ne 0 ] && [ -f "$dir/test-suite.log" ]; then
         grep -vE '^(ok|PASS:)' "$dir/test-suite.log" | tail -n 100
         say "once more, alone: $(grep -lE '^:recheck: yes' $(find "$dir" -name '*.trs') | sed "s|^$dir/||; s|\.trs$||" | tr '\n' ' ')"
