@@ -22,6 +22,7 @@ enum call_mode {
     CALL_LATCHED = 2,  /* holds the write latch: S = visible */
     CALL_PREPARED = 4, /* a write run beforehand, to be validated */
     CALL_MAY_WAIT = 8, /* on a pool thread: reads wait for the disk */
+    CALL_SERVED = 16,  /* the rerun of a command that waited (call_wait): a key of another type is as good as none */
 };
 
 /* What happened to a key: for WATCH, validation, events, waiters. */
@@ -90,6 +91,34 @@ void call_signal_dbs(struct call *c);
  * arg lives in c->arena (or for ever). In the order of the calls. */
 typedef void call_commit_fn(struct call *c, void *arg, uint64_t sequence);
 enum result call_on_commit(struct call *c, call_commit_fn *fn, void *arg) MUST_CHECK;
+/* A keyspace event of this key: told when the batch is shown, in the order of the calls, and not when the run is dropped.
+ * name is a literal: "lpush". Nothing but a test of the class happens while nobody wants it. */
+enum event_class {
+    EVENT_GENERIC = 1 << 0, /* g */
+    EVENT_STRING = 1 << 1,  /* $ */
+    EVENT_LIST = 1 << 2,    /* l */
+    EVENT_SET = 1 << 3,     /* s */
+    EVENT_HASH = 1 << 4,    /* h */
+    EVENT_ZSET = 1 << 5,    /* z */
+    EVENT_EXPIRED = 1 << 6, /* x */
+    EVENT_EVICTED = 1 << 7, /* e */
+    EVENT_STREAM = 1 << 8,  /* t */
+    EVENT_MISS = 1 << 9,    /* m */
+    EVENT_NEW = 1 << 10,    /* n */
+};
+enum result call_event(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
+    MUST_CHECK;
+/* A blocking command has found nothing: the run ends without a reply, and the command runs again, CALL_SERVED, when a
+ * commit has signalled one of these keys; when timeout_ms (0: never) has passed it answers on_timeout. Where nobody may
+ * wait (MULTI, scripts) it answers so at once. The handler returns what this returns. */
+enum wait_reply { WAIT_NULL, WAIT_NULL_ARRAY };
+struct wait_key {
+    uint32_t db;
+    struct slice key;
+    uint64_t hash; /* store_key.hash */
+};
+enum result call_wait(struct call *c, const struct wait_key *keys, size_t count, uint64_t timeout_ms,
+                      enum wait_reply on_timeout) MUST_CHECK;
 /* For validation: this key (by hash) was looked up; it was alive and is due at expire_ms (0: never). */
 enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHECK;
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
