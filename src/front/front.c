@@ -74,7 +74,7 @@ static enum result tear_down(struct front *f)
     enum result res = RES_OK;
     stop_threads(f);
     if (f->wal)
-        res = wal_close(f->wal);
+        res = wal_stop(f->wal);
     if (f->engine)
         view_drop_all(f);
     struct front_source *spare = atomic_exchange(&f->spare, NULL);
@@ -95,6 +95,8 @@ static enum result tear_down(struct front *f)
     free(f->table_view);
     if (f->engine)
         f->ops->close(f->engine);
+    if (f->wal) /* after the engine, whose threads may find a failure to report to the log until their end */
+        wal_free(f->wal);
     if (f->counters.ring)
         counters_fini(&f->counters);
     if (f->lock && f->lock->ops->close(f->lock) != RES_OK && res == RES_OK)

@@ -63,7 +63,7 @@ static void stop_threads(struct wal *w)
     w->threads = 0;
 }
 
-static void wal_free(struct wal *w)
+void wal_free(struct wal *w)
 {
     wal_files_free(w);
     ring_fini(&w->ring);
@@ -134,14 +134,13 @@ static enum result write_clean_note(struct wal *w)
     return w->current->file->ops->pwritev(w->current->file, &iov, 1, w->offset, ENV_DSYNC);
 }
 
-enum result wal_close(struct wal *w)
+enum result wal_stop(struct wal *w)
 {
     stop_threads(w);
     wal_write_pending(w);
     enum result res = wal_failed(w) ? RES_READ_ONLY : wal_sync_all(w);
     if (res == RES_OK)
         res = write_clean_note(w);
-    wal_free(w);
     return res;
 }
 

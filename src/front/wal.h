@@ -119,8 +119,10 @@ struct wal {
 enum result wal_open(const struct wal_options *o, struct wal **out, struct errmsg *msg) MUST_CHECK;
 /* Starts the threads: from now on there are callbacks. */
 enum result wal_start(struct wal *w) MUST_CHECK;
-/* Writes and syncs what is published, adds the CLEAN note, stops the threads. What could not be written is the result. */
-enum result wal_close(struct wal *w) MUST_CHECK;
+/* Stops the threads, writes and syncs what is published, adds the CLEAN note. What could not be written is the result. */
+enum result wal_stop(struct wal *w) MUST_CHECK;
+/* After wal_stop, or when it was never started. Others may report failures (wal_fail) until then. */
+void wal_free(struct wal *w);
 
 /* ---- under the latch ---- */
 /* RES_OK, RES_WOULD_BLOCK (on_space will tell), RES_NO_SPACE, RES_READ_ONLY, RES_INVALID. */

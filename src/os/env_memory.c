@@ -664,10 +664,9 @@ uint64_t env_memory_changes(struct env *env)
 /* Under the lock: the state after change k, replayed from the last one asked for where that is earlier. */
 static struct fs *state_at(struct memory_env *e, uint64_t k)
 {
-    assert(k <= e->fs.number);
-    if (k == e->fs.number)
+    if (k == ENV_MEMORY_NOW || k == e->fs.number)
         return &e->fs;
-    assert((e->flags & ENV_MEMORY_HISTORY) == ENV_MEMORY_HISTORY);
+    assert(k < e->fs.number && (e->flags & ENV_MEMORY_HISTORY) == ENV_MEMORY_HISTORY);
     if (e->replay.root && e->replay.number > k) {
         fs_fini(&e->replay);
         e->replay.root = NULL;

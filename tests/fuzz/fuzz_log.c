@@ -66,7 +66,7 @@ static struct env *made(struct front_options *o)
         res = front_close(f);
         assert(res == RES_OK);
     }
-    return env_memory_crash(env, env_memory_changes(env), 0);
+    return env_memory_crash(env, ENV_MEMORY_NOW, 0);
 }
 
 static void recover(const uint8_t *data, size_t size, enum front_recovery mode)

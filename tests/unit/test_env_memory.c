@@ -50,7 +50,7 @@ static struct seen images(struct env *e, const char *path)
 {
     struct seen s = {.count = 0};
     for (uint64_t seed = 0; seed < IMAGES; seed++) {
-        struct env *i = env_memory_crash(e, env_memory_changes(e), seed);
+        struct env *i = env_memory_crash(e, ENV_MEMORY_NOW, seed);
         char *text = content(i, path);
         if (!has(&s, text ? text : "-") && s.count < 64)
             snprintf(s.text[s.count++], sizeof s.text[0], "%s", text ? text : "-");
@@ -62,7 +62,7 @@ static struct seen images(struct env *e, const char *path)
 
 static bool shows(struct env *e, uint64_t seed, const char *path, const char *want)
 {
-    struct env *i = env_memory_crash(e, env_memory_changes(e), seed);
+    struct env *i = env_memory_crash(e, ENV_MEMORY_NOW, seed);
     char *text = content(i, path);
     bool same = want ? text && strcmp(text, want) == 0 : text == NULL;
     free(text);
@@ -114,7 +114,7 @@ Test(env_memory, a_rename_is_whole_or_nothing)
     must(f->ops->sync(f));
     must(e->ops->rename(e, "/T", "/F"));
     for (uint64_t seed = 0; seed < IMAGES; seed++) {
-        struct env *i = env_memory_crash(e, env_memory_changes(e), seed);
+        struct env *i = env_memory_crash(e, ENV_MEMORY_NOW, seed);
         char *at_f = content(i, "/F"), *at_t = content(i, "/T");
         cr_assert_not_null(at_f, "one of both is always there");
         if (strcmp(at_f, "new") == 0)

@@ -259,7 +259,7 @@ static bool one_seed(uint64_t seed)
         env_memory_set_cold(env, 0);
         /* 0: the process was killed; else the power failed, which only `always` promises about. */
         uint64_t how = test.fsync == FRONT_FSYNC_ALWAYS ? seed % 3 : 0;
-        test.env = env_memory_crash(env, env_memory_changes(env), how > 1 ? seed + 2 : how);
+        test.env = env_memory_crash(env, ENV_MEMORY_NOW, how > 1 ? seed + 2 : how);
         tap_require(test.env != NULL);
         env_memory_follow(test.env, sched_now);
         ok = scheduled(look);

@@ -46,7 +46,7 @@ static struct log make_log(int commits, bool close_it)
     }
     if (close_it)
         tap_require(front_close(f) == RES_OK);
-    l.env = env_memory_crash(env, env_memory_changes(env), 0);
+    l.env = env_memory_crash(env, ENV_MEMORY_NOW, 0);
     if (!close_it)
         tap_require(front_close(f) == RES_OK);
     env_memory_free(env);
@@ -67,7 +67,7 @@ static void free_log(struct log *l)
     model_fini(&l->model);
 }
 
-static struct env *copy_of(const struct log *l) { return env_memory_crash(l->env, env_memory_changes(l->env), 0); }
+static struct env *copy_of(const struct log *l) { return env_memory_crash(l->env, ENV_MEMORY_NOW, 0); }
 
 static void overwrite(struct env *env, const char *path, uint64_t at, const uint8_t *with, size_t len)
 {
@@ -219,7 +219,7 @@ static void damage_in_the_middle(void)
         snprintf(offset, sizeof(offset), "offset %llu ", (unsigned long long)at[group]);
         tap_check(try_open(&l, env, FRONT_RECOVER_STRICT, &msg) == -1);
         tap_check(strstr(msg.text, "000000000001.log") && strstr(msg.text, offset) && strstr(msg.text, "salvage"));
-        struct env *other = env_memory_crash(env, env_memory_changes(env), 0);
+        struct env *other = env_memory_crash(env, ENV_MEMORY_NOW, 0);
         tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_POINT_IN_TIME, &msg), (uint64_t)group - 1);
         tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_STRICT, &msg), (uint64_t)group - 1);
         tap_eq_u64((uint64_t)try_open(&l, other, FRONT_RECOVER_SALVAGE, &msg), 10);
@@ -239,7 +239,7 @@ static void missing_and_foreign_logs(void)
     tap_require(env->ops->unlink(env, l.path) == RES_OK);
     tap_check(try_open(&l, env, FRONT_RECOVER_STRICT, &msg) == -1);
     tap_check(strstr(msg.text, "000000000001") && strstr(msg.text, "missing"));
-    struct env *salvaged = env_memory_crash(env, env_memory_changes(env), 0);
+    struct env *salvaged = env_memory_crash(env, ENV_MEMORY_NOW, 0);
     tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_POINT_IN_TIME, &msg),
                0); /* nothing is left, and that is final */
     tap_eq_u64((uint64_t)try_open(&l, env, FRONT_RECOVER_STRICT, &msg), 0);

@@ -122,8 +122,7 @@ static void scenario(void *arg)
 
 static void restart(struct run *r, uint64_t loss, uint64_t need)
 {
-    struct run again = {
-        .seed = r->seed, .restarted = true, .env = env_memory_crash(r->env, env_memory_changes(r->env), loss)};
+    struct run again = {.seed = r->seed, .restarted = true, .env = env_memory_crash(r->env, ENV_MEMORY_NOW, loss)};
     struct front_options o = options(&again);
     struct errmsg msg;
     again.model = r->model;

@@ -214,7 +214,7 @@ static bool one_fault(uint32_t ops, uint64_t nth, enum result code)
         tap_check(holds(e, done));
     }
     for (uint64_t seed = 0; seed < 3; seed++) {
-        struct env *image = env_memory_crash(env, env_memory_changes(env), seed);
+        struct env *image = env_memory_crash(env, ENV_MEMORY_NOW, seed);
         image_is_good(image, done, nth, seed);
         epoch_drain();
         env_memory_free(image);

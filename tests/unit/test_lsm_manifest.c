@@ -246,7 +246,7 @@ Test(lsm_manifest, survives_every_crash_and_a_second_one)
             cr_assert_eq(manifest_sweep(&again), RES_OK);
             buf_fini(&b);
             manifest_close(&again);
-            struct env *second = env_memory_crash(image, env_memory_changes(image), 1);
+            struct env *second = env_memory_crash(image, ENV_MEMORY_NOW, 1);
             cr_assert_eq(reopened(second, NULL), 5);
             env_memory_free(second);
             env_memory_free(image);
@@ -277,7 +277,7 @@ Test(lsm_manifest, any_failing_call_leaves_an_edit_in_force_or_not)
                 bool hit = env_faults_hits(env_memory_faults(env)) > 0;
                 env_faults_clear(env_memory_faults(env));
                 for (uint64_t seed = 0; seed < 6; seed++) {
-                    struct env *image = env_memory_crash(env, env_memory_changes(env), seed);
+                    struct env *image = env_memory_crash(env, ENV_MEMORY_NOW, seed);
                     struct errmsg msg = {""};
                     int n = reopened(image, &msg);
                     cr_assert(n == (int)done || n == (int)done + 1, "fault %lu: edit %d after %u (%s)",

@@ -114,7 +114,7 @@ static void use_files(void *arg)
         if (i % 3)
             tap_check(env->ops->unlink(env, path) == RES_OK);
         if (i % 50 == 0) {
-            struct env *image = env_memory_crash(env, env_memory_changes(env), (uint64_t)i);
+            struct env *image = env_memory_crash(env, ENV_MEMORY_NOW, (uint64_t)i);
             tap_check(image != NULL);
             env_memory_free(image);
         }
