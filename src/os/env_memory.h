@@ -29,10 +29,10 @@ struct env_faults *env_memory_faults(struct env *env);
 /* ---- crashes ---- */
 uint64_t env_memory_changes(struct env *env); /* the number of the last change */
 #define ENV_MEMORY_NOW UINT64_MAX             /* as k: after the last change, whoever makes more meanwhile */
-/* What the disk may hold when the power fails after change `k` (<= env_memory_changes(), or NOW): a new environment with the
- * same flags, clock and settings (no faults), in which nothing is unsynced. `seed` chooses: 0 all is there (the process
- * died, the machine did not), 1 nothing unsynced is there, any other a mixture. The same k and seed of the same
- * history give the same image. NULL when memory is short. */
+/* What the disk may hold when the power fails after change `k` (<= env_memory_changes(), or ENV_MEMORY_NOW): a new
+ * environment with the same flags, clock and settings (no faults), in which nothing is unsynced. `seed` chooses: 0 all is
+ * there (the process died, the machine did not), 1 nothing unsynced is there, any other a mixture. The same k and seed of
+ * the same history give the same image. NULL when memory is short. */
 struct env *env_memory_crash(struct env *env, uint64_t k, uint64_t seed);
 /* One line about change `k`, for a failing test's message. */
 void env_memory_describe(struct env *env, uint64_t k, char *out, size_t room);
