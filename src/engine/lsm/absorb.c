@@ -181,7 +181,7 @@ enum result lsm_table_finish(struct engine_table *t, uint64_t *number)
     t->writer = NULL;
     enum result r = table_writer_finish(w, &size);
     if (r == RES_OK)
-        r = lsm->env->ops->sync_dir(lsm->env, lsm->sst);
+        r = lsm_sync_names(lsm);
     if (r == RES_OK)
         r = lsm_open_table(lsm, t->number, size, &t->table, NULL);
     if (r == RES_OK)

@@ -66,6 +66,16 @@ void lsm_remove_table(struct lsm *lsm, uint64_t number)
     free(path);
 }
 
+enum result lsm_sync_names(struct lsm *lsm)
+{
+    os_mutex_lock(&lsm->sync_lock);
+    if (lsm->sync_failed == RES_OK && lsm->env->ops->sync_dir(lsm->env, lsm->sst) != RES_OK)
+        lsm->sync_failed = RES_IO; /* whatever it was, it will not pass */
+    enum result r = lsm->sync_failed;
+    os_mutex_unlock(&lsm->sync_lock);
+    return r;
+}
+
 static void table_gone(struct table_owner *o, struct table *t)
 {
     struct lsm *lsm = (struct lsm *)((char *)o - offsetof(struct lsm, owner));
@@ -198,6 +208,7 @@ static struct lsm *lsm_new(const struct engine_options *options)
     set_defaults(&lsm->options);
     lsm->env = options->env;
     lsm->owner = (struct table_owner){.gone = table_gone, .open = reopen_table};
+    os_mutex_init(&lsm->sync_lock);
     os_mutex_init(&lsm->edit_lock);
     os_mutex_init(&lsm->lock);
     os_cond_init(&lsm->work);
@@ -230,6 +241,7 @@ static void lsm_free(struct lsm *lsm)
     os_cond_fini(&lsm->work);
     os_mutex_fini(&lsm->lock);
     os_mutex_fini(&lsm->edit_lock);
+    os_mutex_fini(&lsm->sync_lock);
     free(lsm);
 }
 

@@ -10,6 +10,7 @@
  * leftovers of an earlier process (table_sweep).
  *
  * Threads and locks, in the order they are taken:
+ *   sync_lock   one sync of the tables' directory at a time; a leaf, held across the sync
  *   edit_lock   one edit at a time, from reading the current version to publishing its successor; held across writes
  *               and syncs of the manifest
  *   lock        everything in struct lsm marked so; held for short computations
@@ -40,6 +41,8 @@ struct lsm {
     uint64_t next_number; /* atomic */
     uint64_t swept_below; /* files with such numbers are an earlier process' */
 
+    struct os_mutex sync_lock;
+    enum result sync_failed; /* sync_lock */
     struct os_mutex edit_lock;
     struct manifest manifest; /* edit_lock */
     uint64_t sequence;        /* edit_lock: the boundary */
@@ -92,6 +95,9 @@ enum result lsm_create_table(struct lsm *lsm, uint64_t number, struct env_file *
 enum result lsm_open_table(struct lsm *lsm, uint64_t number, uint64_t size, struct table **out, struct errmsg *msg)
     MUST_CHECK;
 void lsm_remove_table(struct lsm *lsm, uint64_t number);
+/* Makes the names of new tables durable. Once that has failed it fails for ever: what was new then may be lost although a
+ * later sync succeeds, and several threads have tables on their way. */
+enum result lsm_sync_names(struct lsm *lsm) MUST_CHECK;
 /* Closes the tables that nobody holds any more, and removes the obsolete ones' files. May wait for the disk. */
 void lsm_bury(struct lsm *lsm);
 

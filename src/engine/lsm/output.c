@@ -76,7 +76,7 @@ enum result output_finish(struct output *o)
 {
     enum result r = output_cut(o);
     if (r == RES_OK && o->count)
-        r = o->lsm->env->ops->sync_dir(o->lsm->env, o->lsm->sst);
+        r = lsm_sync_names(o->lsm);
     return r;
 }
 
