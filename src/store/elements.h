@@ -67,14 +67,14 @@ struct elements {
     const struct elements_kind *kind;
     enum object_encoding encoding; /* what finish will write: the type sets it */
     bool pieces;
-    bool fresh;         /* not the pieces of o: made by this run, o's are dropped */
-    bool touched;       /* something has changed */
-    uint64_t count;     /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
-    uint64_t bytes;     /* in pieces: logical bytes, keys and values; the caller's as well */
-    struct object home; /* pieces: where they lie, for element_key() */
-    struct slice list;  /* inline: the elements, without their count */
-    uint8_t *own;       /* list's bytes when this run has changed it */
-    size_t own_cap;
+    bool replaces;     /* takes the place of o, whatever it was */
+    bool touched;      /* something has changed */
+    uint64_t count;    /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
+    uint64_t bytes;    /* in pieces: logical bytes, keys and values; the caller's as well */
+    uint64_t id;       /* pieces: the object they belong to */
+    uint16_t slot;     /* and its home slot */
+    struct slice list; /* inline: the elements, without their count */
+    uint8_t *own;      /* list's bytes when this run has changed it: ELEMENTS_INLINE_BYTES of room */
     uint8_t hints_len;
     uint8_t hints[ELEMENTS_HINTS_MAX];
 };
@@ -188,6 +188,7 @@ enum result member_walk_open(struct member_walk *w, struct elements *e, int iter
 enum result member_walk_seek(struct member_walk *w, uint64_t h40) MUST_CHECK;
 enum result member_walk_next(struct member_walk *w) MUST_CHECK;
 void member_walk_close(struct member_walk *w);
+uint64_t member_walk_h40(const struct member_walk *w); /* of where it stands */
 
 /* About `count` members from the cursor (an h40), whole runs of equal h40; *cursor is the next, 0 at the end. Inline: all.
  * What is there from the first call to the last is given. each() borrows the element. */
