@@ -168,8 +168,11 @@ enum result member_find(struct elements *e, struct slice member, struct member_p
  * p is used up. Sets and hashes need nothing else; for sorted sets these change the member index alone. */
 enum result member_put(struct elements *e, struct member_place *p, const struct element *in) MUST_CHECK;
 enum result member_remove(struct elements *e, struct member_place *p) MUST_CHECK;
-/* Puts what is known to be new, without looking; in pieces only. */
+/* Puts what is known to be new, and removes what is known to be there (as a draw or a walk gave it), without looking. */
 enum result member_add(struct elements *e, const struct element *in) MUST_CHECK;
+enum result member_take(struct elements *e, const struct element *in) MUST_CHECK;
+/* Whether it is there. Takes next to nothing of the run's memory: for loops over many. */
+enum result member_has(struct elements *e, struct slice member, bool *has) MUST_CHECK;
 /* What spill does for hashes and sets. */
 elements_spill_fn elements_spill_member;
 

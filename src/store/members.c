@@ -128,10 +128,48 @@ enum result elements_spill_member(struct elements *e, const struct element *in, 
 
 enum result member_add(struct elements *e, const struct element *in)
 {
-    assert(e->pieces);
+    if (!e->pieces) {
+        struct inline_place p = inline_end(e);
+        return inline_insert(e, &p, in);
+    }
     e->count++;
     e->bytes += in->key.len + in->value.len;
     return elements_spill_member(e, in, 0, 0);
+}
+
+enum result member_take(struct elements *e, const struct element *in)
+{
+    struct member_place p = {.found = true, .element = *in};
+    enum result r = e->pieces ? place_in_pieces(e, in->key, &p) : member_find(e, in->key, &p);
+    if (r == RES_OK)
+        r = p.found ? member_remove(e, &p) : RES_CORRUPT;
+    return r;
+}
+
+enum result member_has(struct elements *e, struct slice member, bool *has)
+{
+    struct member_place p;
+    enum result r;
+    *has = false;
+    if (!e->pieces) {
+        r = member_find(e, member, &p);
+        *has = r == RES_OK && p.found;
+        return r;
+    }
+    uint8_t bytes[ENGINE_KEY_MAX];
+    struct slice record;
+    element_prefix_put(bytes, e->o->key->keyspace, e->slot, e->id);
+    bytes[ELEMENT_KEY_OBJECT] = SUBSPACE_MEMBERS;
+    size_t len = member_key(e, member, bytes + ELEMENT_KEY_OBJECT + 1, &p.is_long);
+    struct engine_key key = {.bytes = slice_of(bytes, ELEMENT_KEY_OBJECT + 1 + len)};
+    key.hash = engine_hash(key.bytes);
+    r = call_get(e->c, &key, &record);
+    if (r == RES_OK)
+        r = piece_read(record, &p.element);
+    if (r != RES_OK)
+        return r == RES_NOT_FOUND ? RES_OK : r;
+    *has = true;
+    return p.is_long && !slice_eq(p.element.key, member) ? RES_CORRUPT : RES_OK;
 }
 
 /* ---- walks ---- */
