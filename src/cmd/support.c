@@ -1,6 +1,8 @@
 /* Helpers of handlers: see support.h. */
 #include "cmd/support.h"
 
+#include <inttypes.h>
+
 #include "base/num.h"
 #include "conf/settings.h"
 
@@ -15,6 +17,27 @@ bool arg_i64_or(struct call *c, int i, int64_t *out, const char *error)
 bool arg_i64(struct call *c, int i, int64_t *out)
 {
     return arg_i64_or(c, i, out, "ERR value is not an integer or out of range");
+}
+
+bool arg_i64_within(struct call *c, int i, int64_t low, int64_t high, int64_t *out)
+{
+    if (!arg_i64(c, i, out))
+        return false;
+    if (*out >= low && *out <= high)
+        return true;
+    (void)reply_error(c->reply, "ERR value is out of range, value must between %" PRId64 " and %" PRId64, low, high);
+    return false;
+}
+
+bool arg_count(struct call *c, int i, int64_t *out)
+{
+    static const char error[] = "ERR value is out of range, must be positive";
+    if (!arg_i64_or(c, i, out, error))
+        return false;
+    if (*out >= 0)
+        return true;
+    (void)reply_error(c->reply, "%s", error);
+    return false;
 }
 
 static enum result checked(struct call *c, const struct object *o, bool *ready)

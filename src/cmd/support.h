@@ -10,6 +10,11 @@ bool arg_i64(struct call *c, int i, int64_t *out);
 /* The same with an error of the command's own. */
 bool arg_i64_or(struct call *c, int i, int64_t *out, const char *error);
 
+/* The same within bounds; another integer gets the error that names them. */
+bool arg_i64_within(struct call *c, int i, int64_t low, int64_t high, int64_t *out);
+/* The same from 0 on ("value is out of range, must be positive"). */
+bool arg_count(struct call *c, int i, int64_t *out);
+
 /* The key at argument i in the session's database. */
 static inline enum result arg_key(struct call *c, int i, struct store_key *key)
 {

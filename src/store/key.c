@@ -113,7 +113,7 @@ void region_bounds(enum region region, uint32_t keyspace, uint8_t lower[REGION_B
     put_be32(upper + 1, keyspace + 1);
 }
 
-static void object_prefix(uint8_t out[ELEMENT_KEY_OBJECT], uint32_t keyspace, uint16_t home, uint64_t id)
+void element_prefix_put(uint8_t out[ELEMENT_KEY_OBJECT], uint32_t keyspace, uint16_t home, uint64_t id)
 {
     out[0] = REGION_ELEMENT;
     put_be32(out + 1, keyspace);
@@ -129,7 +129,7 @@ enum result element_key(struct call *c, const struct object *o, uint8_t subspace
     uint8_t *p = arena_alloc(c->arena, len);
     if (unlikely(!p))
         return RES_NO_MEMORY;
-    object_prefix(p, o->key->keyspace, o->home, o->id);
+    element_prefix_put(p, o->key->keyspace, o->home, o->id);
     p[ELEMENT_KEY_OBJECT] = subspace;
     if (element.len)
         memcpy(p + ELEMENT_KEY_OBJECT + 1, element.data, element.len);
@@ -140,7 +140,7 @@ enum result element_key(struct call *c, const struct object *o, uint8_t subspace
 
 void chunk_key_put(uint8_t out[CHUNK_KEY], uint32_t keyspace, uint16_t home, uint64_t id, uint32_t number)
 {
-    object_prefix(out, keyspace, home, id);
+    element_prefix_put(out, keyspace, home, id);
     out[ELEMENT_KEY_OBJECT] = SUBSPACE_STRING;
     put_be32(out + ELEMENT_KEY_OBJECT + 1, number);
 }
@@ -159,7 +159,7 @@ enum result bury_range(struct call *c, struct slice start, struct slice end)
 enum result bury_object(struct call *c, uint32_t keyspace, uint16_t home, uint64_t id)
 {
     uint8_t start[ELEMENT_KEY_OBJECT], end[ELEMENT_KEY_OBJECT];
-    object_prefix(start, keyspace, home, id);
-    object_prefix(end, keyspace, home, id + 1);
+    element_prefix_put(start, keyspace, home, id);
+    element_prefix_put(end, keyspace, home, id + 1);
     return bury_range(c, slice_of(start, sizeof start), slice_of(end, sizeof end));
 }

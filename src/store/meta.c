@@ -4,8 +4,16 @@
 #include <assert.h>
 
 #include "base/bytes.h"
+#include "store/elements.h"
 
-enum meta_flags { META_EXPIRES = 1, META_ATTRIBUTES = 2, META_PIECES = 4, META_LONG_KEY = 8, META_ALL_FLAGS = 15 };
+enum meta_flags {
+    META_EXPIRES = 1,
+    META_ATTRIBUTES = 2,
+    META_PIECES = 4,
+    META_LONG_KEY = 8,
+    META_HINTS = 16,
+    META_ALL_FLAGS = 31,
+};
 
 #define SLOTS 16384
 
@@ -60,15 +68,32 @@ static bool attributes_hold(struct slice a)
     return true;
 }
 
+/* Whether so many elements are possible: only a stream may have none. */
+static bool take_count(struct slice *in, struct meta *out)
+{
+    return take_short_varint(in, &out->count) && (out->count || out->type == TYPE_STREAM);
+}
+
 static bool take_pieces(struct slice *in, struct meta *out)
 {
     struct slice bytes;
-    if (!take_bytes(in, 10, &bytes) || !take_short_varint(in, &out->length) || in->len)
+    if (!take_bytes(in, 10, &bytes) || (out->type != TYPE_STRING && !take_count(in, out)) ||
+        !take_short_varint(in, &out->length) || in->len)
         return false;
     out->id = get_le64(bytes.data);
     out->home = get_le16(bytes.data + 8);
     out->pieces = true;
-    return out->id && out->home < SLOTS && out->length && (out->type != TYPE_STRING || out->length <= STORE_STRING_MAX);
+    return out->id && out->home < SLOTS &&
+           (out->type != TYPE_STRING || (out->length && out->length <= STORE_STRING_MAX));
+}
+
+/* Elements are checked when they are opened; here what their count can be. */
+static bool take_inline(struct slice *in, struct meta *out)
+{
+    if (out->type == TYPE_STRING)
+        return in->len <= (out->encoding == ENCODING_INT ? 20 : STORE_INLINE_STRING);
+    return take_count(in, out) && out->count <= ELEMENTS_INLINE_COUNT && in->len <= ELEMENTS_INLINE_BYTES &&
+           in->len / 2 >= out->count;
 }
 
 enum result meta_decode(struct slice in, struct meta *out)
@@ -88,9 +113,12 @@ enum result meta_decode(struct slice in, struct meta *out)
     if (flags & META_ATTRIBUTES &&
         (!take_counted(&in, &out->attributes) || !out->attributes.len || !attributes_hold(out->attributes)))
         return RES_CORRUPT;
+    if (flags & META_HINTS && (type == TYPE_STRING || !take_counted(&in, &out->hints) || !out->hints.len ||
+                               out->hints.len > ELEMENTS_HINTS_MAX))
+        return RES_CORRUPT;
     if (flags & META_PIECES)
         return take_pieces(&in, out) ? RES_OK : RES_CORRUPT;
-    if (type == TYPE_STRING && in.len > (encoding == ENCODING_INT ? 20 : STORE_INLINE_STRING))
+    if (!take_inline(&in, out))
         return RES_CORRUPT;
     out->value = in;
     out->length = in.len;
@@ -106,6 +134,10 @@ size_t meta_head_size(const struct meta *m)
         n += varint_size(m->long_key.len) + m->long_key.len;
     if (m->attributes.len)
         n += varint_size(m->attributes.len) + m->attributes.len;
+    if (m->hints.len)
+        n += varint_size(m->hints.len) + m->hints.len;
+    if (m->type != TYPE_STRING)
+        n += varint_size(m->count);
     if (m->pieces)
         n += 10 + varint_size(m->length);
     return n;
@@ -124,7 +156,8 @@ uint8_t *meta_encode_head(uint8_t *p, const struct meta *m)
     p[0] = META_FORMAT;
     p[1] = (uint8_t)(m->type << 4 | m->encoding);
     p[2] = (uint8_t)((m->expire_ms ? META_EXPIRES : 0) | (m->attributes.len ? META_ATTRIBUTES : 0) |
-                     (m->pieces ? META_PIECES : 0) | (m->long_key.len ? META_LONG_KEY : 0));
+                     (m->pieces ? META_PIECES : 0) | (m->long_key.len ? META_LONG_KEY : 0) |
+                     (m->hints.len ? META_HINTS : 0));
     p += META_PLAIN_OVERHEAD;
     if (m->expire_ms) {
         put_le64(p, m->expire_ms);
@@ -135,11 +168,16 @@ uint8_t *meta_encode_head(uint8_t *p, const struct meta *m)
         p = put_counted(p, m->long_key);
     if (m->attributes.len)
         p = put_counted(p, m->attributes);
+    if (m->hints.len)
+        p = put_counted(p, m->hints);
     if (m->pieces) {
         put_le64(p, m->id);
         put_le16(p + 8, m->home);
         p += 10;
-        p += put_varint(p, m->length);
     }
+    if (m->type != TYPE_STRING)
+        p += put_varint(p, m->count);
+    if (m->pieces)
+        p += put_varint(p, m->length);
     return p;
 }

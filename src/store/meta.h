@@ -2,12 +2,15 @@
  *
  *   0     format, 1
  *   1     type << 4 | encoding         enum object_type, enum object_encoding
- *   2     flags: 1 expires, 2 attributes, 4 pieces, 8 long key; others are 0
+ *   2     flags: 1 expires, 2 attributes, 4 pieces, 8 long key, 16 hints (collections); others are 0
  *   expires:     expiry u64 (ms since 1970, > 0), varint: expiry - time of its entry in the expiry index
  *   long key:    varint length (> STORE_KEY_INLINE), the key
  *   attributes:  varint length (> 0), then (type u8, varint length, bytes) ...
- *   pieces:      object id u64, home slot u16, varint length in bytes; the record ends
- *   else:        the value is what remains
+ *   hints:       varint length (> 0), what the type of the collection keeps
+ *   pieces:      object id u64, home slot u16, [collections: varint count], varint length in bytes; the record ends
+ *   else:        [collections: varint count], the value is what remains: the bytes of a string, elements (elements.h)
+ *
+ * A collection has elements, but a stream, which may have none.
  *
  * Decoding is strict: every record that decodes encodes to the same bytes again. */
 #ifndef VARVE_STORE_META_H
@@ -26,6 +29,8 @@ struct meta {
     uint64_t expire_ms; /* 0: never */
     uint64_t index_ms;  /* <= expire_ms; 0 exactly when expire_ms is */
     uint64_t id, length;
+    uint64_t count;          /* of a collection's elements */
+    struct slice hints;      /* of a collection; empty: none */
     struct slice long_key;   /* empty: the key is in the engine key */
     struct slice attributes; /* empty: none */
     struct slice value;      /* inline */

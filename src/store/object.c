@@ -34,6 +34,8 @@ void object_from_meta(struct object *o, struct store_key *key, const struct meta
         .attributes = m->attributes,
         .value = m->value,
         .length = m->length,
+        .count = m->count,
+        .hints = m->hints,
         .id = m->id,
         .home = m->home,
     };
@@ -50,6 +52,8 @@ void meta_from_object(struct meta *m, const struct object *o)
         .index_ms = o->index_ms,
         .id = o->id,
         .length = o->length,
+        .count = o->count,
+        .hints = o->hints,
         .attributes = o->attributes,
         .value = o->value,
     };

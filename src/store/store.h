@@ -67,8 +67,10 @@ struct object {
     uint64_t expire_ms;      /* 0: never */
     uint64_t index_ms;       /* time of its entry in the expiry index; 0: none */
     struct slice attributes; /* type-length-value, e.g. memcached flags, HTTP content type */
-    struct slice value;      /* inline: the bytes; valid until the run ends */
-    uint64_t length;         /* of a string, inline or not */
+    struct slice value;      /* inline: the bytes; valid until the run ends. Of collections: without the count */
+    uint64_t length;         /* bytes of a string, inline or not; of a collection, as it counts them (elements.h) */
+    uint64_t count;          /* of a collection's elements */
+    struct slice hints;      /* what a collection's type keeps beside them */
     uint64_t id;             /* pieces: object id */
     uint16_t home;           /* pieces: home slot; their keyspace is the key's */
 };

@@ -71,6 +71,8 @@ enum result store_new_object_id(struct store *s, uint64_t *id) MUST_CHECK;
 /* [lower, upper) of a region in a keyspace. */
 #define REGION_BOUND 5
 void region_bounds(enum region region, uint32_t keyspace, uint8_t lower[REGION_BOUND], uint8_t upper[REGION_BOUND]);
+/* The beginning of all keys of an object's pieces. */
+void element_prefix_put(uint8_t out[ELEMENT_KEY_OBJECT], uint32_t keyspace, uint16_t home, uint64_t id);
 /* The key of a piece, in c->arena. */
 enum result element_key(struct call *c, const struct object *o, uint8_t subspace, struct slice element,
                         struct engine_key *out) MUST_CHECK;

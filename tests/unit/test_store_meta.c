@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "store/elements.h"
 #include "store/meta.h"
 
 static uint64_t state = 1;
@@ -68,6 +69,30 @@ static struct meta random_meta(void)
     return m;
 }
 
+/* Of a set, a hash, a list ...: inline with a count, or pieces, with hints or without. */
+static struct meta random_collection(void)
+{
+    static const enum object_encoding first[] = {
+        [TYPE_LIST] = ENCODING_QUICKLIST, [TYPE_SET] = ENCODING_INTSET,    [TYPE_ZSET] = ENCODING_SKIPLIST,
+        [TYPE_HASH] = ENCODING_HASHTABLE, [TYPE_STREAM] = ENCODING_STREAM,
+    };
+    struct meta m = random_meta();
+    m.type = (enum object_type)(TYPE_LIST + draw(TYPE_STREAM - TYPE_LIST + 1));
+    m.encoding = first[m.type];
+    m.count = (m.type != TYPE_STREAM) + draw(100);
+    if (draw(2))
+        m.hints = slice_of(pool + 500, 1 + draw(ELEMENTS_HINTS_MAX));
+    if (m.pieces) {
+        m.count += draw(UINT64_MAX >> (7 + draw(50)));
+        m.length = draw(UINT64_MAX >> (7 + draw(50)));
+    } else {
+        m.length = m.count * 2 + draw(ELEMENTS_INLINE_BYTES - m.count * 2 + 1);
+        m.value = slice_of(pool + 1000, m.length);
+    }
+    return m;
+}
+static struct meta random_any(void) { return draw(2) ? random_collection() : random_meta(); }
+
 static void check_same(const struct meta *a, const struct meta *b)
 {
     cr_assert_eq(a->type, b->type);
@@ -78,6 +103,8 @@ static void check_same(const struct meta *a, const struct meta *b)
     cr_assert_eq(a->index_ms, b->index_ms);
     cr_assert_eq(a->id, b->id);
     cr_assert_eq(a->length, b->length);
+    cr_assert_eq(a->count, b->count);
+    cr_assert(slice_eq(a->hints, b->hints));
     cr_assert(slice_eq(a->long_key, b->long_key));
     cr_assert(slice_eq(a->attributes, b->attributes));
     cr_assert(slice_eq(a->value, b->value));
@@ -113,7 +140,7 @@ Test(store_meta, a_plain_value_costs_three_bytes)
 Test(store_meta, what_is_encoded_decodes_to_the_same)
 {
     for (int i = 0; i < 20000; i++) {
-        struct meta m = random_meta(), back;
+        struct meta m = random_any(), back;
         uint8_t bytes[2048];
         size_t n = encode(bytes, &m);
         cr_assert_eq(meta_decode(slice_of(bytes, n), &back), RES_OK);
@@ -125,7 +152,7 @@ Test(store_meta, every_flipped_byte_is_refused_or_another_whole_record)
 {
     unsigned long refused = 0;
     for (int i = 0; i < 300; i++) {
-        struct meta m = random_meta();
+        struct meta m = random_any();
         uint8_t bytes[2048];
         size_t n = encode(bytes, &m), head = meta_head_size(&m);
         for (size_t at = 0; at < head; at++)
@@ -148,7 +175,7 @@ Test(store_meta, every_flipped_byte_is_refused_or_another_whole_record)
 Test(store_meta, a_cut_head_is_refused)
 {
     for (int i = 0; i < 1000; i++) {
-        struct meta m = random_meta();
+        struct meta m = random_any();
         uint8_t bytes[2048];
         size_t n = encode(bytes, &m), head = meta_head_size(&m);
         for (size_t len = 0; len < head; len++)
@@ -167,8 +194,8 @@ Test(store_meta, random_bytes_never_harm)
             bytes[k] = (uint8_t)draw(draw(2) ? 256 : 4);
         if (n > 2 && draw(4)) {
             bytes[0] = 1;
-            bytes[1] = (uint8_t)draw(3);
-            bytes[2] = (uint8_t)draw(16);
+            bytes[1] = (uint8_t)(draw(6) << 4 | draw(9));
+            bytes[2] = (uint8_t)draw(32);
         }
         refused_or_canonical(slice_of(bytes, n));
     }
@@ -190,7 +217,7 @@ Test(store_meta, limits_are_kept)
         {"\x02\x00\x00", 3, "another format"},
         {"\x01\x03\x00", 3, "a string that is a listpack"},
         {"\x01\x62\x00", 3, "no such type"},
-        {"\x01\x00\x10", 3, "an unknown flag"},
+        {"\x01\x00\x40", 3, "an unknown flag"},
         {"\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", 12, "an expiry of 0"},
         {"\x01\x00\x01\x05\x00\x00\x00\x00\x00\x00\x00\x05", 12, "an index entry at 0"},
         {"\x01\x00\x01\x05\x00\x00\x00\x00\x00\x00\x00\x06", 12, "an index entry below 0"},
@@ -201,6 +228,11 @@ Test(store_meta, limits_are_kept)
         {"\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05", 14, "object id 0"},
         {"\x01\x00\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x40\x05", 14, "home slot 16384"},
         {"\x01\x00\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 14, "no bytes in pieces"},
+        {"\x01\x00\x10\x01h", 5, "a string with hints"},
+        {"\x01\x26\x10\x00\x01\x01\x01", 7, "hints of no bytes"},
+        {"\x01\x26\x00\x00", 4, "a set without elements"},
+        {"\x01\x26\x00\x02\x01\x01\x01", 7, "two elements in three bytes"},
+        {"\x01\x26\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05", 15, "a set of no pieces"},
         {"\x01\x01\x00"
          "123456789012345678901",
          24, "an integer of 21 digits"},
