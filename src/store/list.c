@@ -53,14 +53,35 @@ void list_replace(struct list *l, struct call *c, struct object *o)
     elements_replace(&l->e, c, o, &elements_of_list, ENCODING_LISTPACK);
 }
 
-enum result list_finish(struct list *l)
+static enum result finish_with(struct list *l, uint64_t expire_ms)
 {
     if (l->e.touched && l->e.pieces && l->e.count) {
         enum result r = list_hints_write(l);
         if (r != RES_OK)
             return r;
     }
-    return elements_finish(&l->e);
+    return elements_finish_with(&l->e, expire_ms);
+}
+
+enum result list_finish(struct list *l) { return finish_with(l, l->e.replaces ? 0 : l->e.o->expire_ms); }
+
+enum result list_copy(struct call *c, struct object *src, struct object *dst)
+{
+    struct list from, to;
+    struct list_cursor w;
+    uint64_t expire_ms = src->expire_ms;
+    enum result r = list_open(&from, c, src);
+    if (r == RES_OK)
+        r = list_cursor_open(&w, &from, 0, UINT64_MAX, false);
+    if (r != RES_OK)
+        return r;
+    list_replace(&to, c, dst);
+    to.e.encoding = from.e.encoding;
+    while ((r = list_cursor_next(&w)) == RES_OK && (r = list_push(&to, LIST_TAIL, w.value)) == RES_OK)
+        if (!to.e.pieces && (r = elements_spill(&to.e)) != RES_OK)
+            break;
+    list_cursor_close(&w);
+    return r == RES_NOT_FOUND ? finish_with(&to, expire_ms) : r;
 }
 
 /* ---- OBJECT ENCODING ---- */

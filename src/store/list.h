@@ -54,6 +54,8 @@ enum result list_open(struct list *l, struct call *c, struct object *o) MUST_CHE
 void list_replace(struct list *l, struct call *c, struct object *o);
 /* elements_finish: an empty list deletes its key. */
 enum result list_finish(struct list *l) MUST_CHECK;
+/* A list in pieces as another key, for store_copy: in one segment, and without what was named dead. */
+enum result list_copy(struct call *c, struct object *src, struct object *dst) MUST_CHECK;
 static inline uint64_t list_length(const struct list *l) { return l->e.count; }
 
 /* The size of an element as an entry of Redis' listpack. */

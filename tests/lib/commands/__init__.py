@@ -21,7 +21,7 @@ import resp
 MODULES = [
     'strings',
     'keys',
-    'list',
+    'lists',
     'hash',
     'set',
 ]

@@ -5,6 +5,8 @@ DIFFERENCES = [
      '7.2 keeps small lists in a listpack: t_list.c, listTypeTryConversion'),
     (rb'(BLPOP|BRPOP|BLMPOP|BLMOVE|BRPOPLPUSH) ', rb'-ERR timeout is negative', rb'-ERR timeout is out of range',
      '7.2 looks for a timeout that is too large before it converts it: timeout.c, getTimeoutFromObjectOrReply'),
+    (rb'LPOS .* RANK -9223372036854775808', rb'', rb'-ERR value is out of range, value must between -9223372036854775807',
+     '7.2 refuses what it cannot negate: t_list.c, lposCommand'),
 ]
 
 
