@@ -11,7 +11,7 @@
 #include "base/num.h"
 #include "cmd/help.h"
 #include "conf/settings.h"
-#include "store/store.h"
+#include "store/elements.h"
 
 /* A NUL-terminated copy; NULL: out of memory. */
 static char *text_of(struct call *c, struct slice s)
@@ -212,14 +212,36 @@ static void chain(uint8_t digest[DIGEST_LEN], struct slice bytes)
     mix(digest, slice_of(before, DIGEST_LEN));
 }
 
-static enum result digest_object(struct call *c, const struct object *o, uint8_t digest[DIGEST_LEN])
+static enum result digest_element(struct elements *e, void *arg, const struct element *x)
+{
+    uint8_t *digest = arg, one[DIGEST_LEN] = {0};
+    if (!e->kind->has_keys) { /* a list: the order counts */
+        chain(digest, x->value);
+        return RES_OK;
+    }
+    chain(one, x->key);
+    chain(one, x->value);
+    if (x->expire_ms)
+        chain(one, SLICE_LIT("expires"));
+    for (int i = 0; i < DIGEST_LEN; i++)
+        digest[i] ^= one[i];
+    return RES_OK;
+}
+
+/* The same whatever shape the object has. */
+static enum result digest_object(struct call *c, struct object *o, uint8_t digest[DIGEST_LEN])
 {
     struct slice value;
-    enum result res = store_string_all(c, o, &value);
+    struct elements e;
+    const struct elements_kind *kind = elements_kind_of(o->type);
+    chain(digest, slice_str(object_type_name(o->type)));
+    enum result res = kind ? elements_open(&e, c, o, kind) : store_string_all(c, o, &value);
+    if (res == RES_OK && kind)
+        res = elements_each(&e, digest_element, digest);
+    else if (res == RES_OK)
+        chain(digest, value);
     if (res != RES_OK)
         return res;
-    chain(digest, slice_str(object_type_name(o->type)));
-    chain(digest, value);
     if (o->expire_ms != 0)
         chain(digest, SLICE_LIT("expires"));
     return RES_OK;

@@ -36,7 +36,7 @@ static enum result memory_usage(struct call *c)
     }
     uint64_t bytes = RECORD_OVERHEAD + key.meta.bytes.len + o.length + o.attributes.len;
     if (o.pieces)
-        bytes += (o.length / STORE_CHUNK + 1) * CHUNK_OVERHEAD;
+        bytes += (o.type == TYPE_STRING ? o.length / STORE_CHUNK + 1 : o.count) * CHUNK_OVERHEAD;
     if (key.user.len > STORE_KEY_INLINE)
         bytes += key.user.len;
     reply_integer(c->reply, (int64_t)bytes);

@@ -15,6 +15,15 @@ _Static_assert(MEMBER_KEY_MAX + 8 <= ELEMENT_MAX, "a score fits before a member"
 
 const struct elements_kind elements_of_set = {.type = TYPE_SET, .has_keys = true};
 
+const struct elements_kind *elements_kind_of(enum object_type type)
+{
+    static const struct elements_kind *const kinds[TYPE_COUNT] = {
+        [TYPE_SET] = &elements_of_set,
+        [TYPE_HASH] = &elements_of_hash,
+    };
+    return kinds[type];
+}
+
 /* ---- bytes of an inline element ---- */
 
 static inline bool take_length(struct slice *in, uint64_t *out)

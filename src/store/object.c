@@ -4,6 +4,7 @@
  * metadata record are kept in one place: the pieces it names, its entry in the expiry index, the counters, the signal. */
 #include <assert.h>
 
+#include "store/list.h"
 #include "store/store_priv.h"
 
 const char *object_type_name(enum object_type type)
@@ -203,6 +204,8 @@ enum result store_copy(struct call *c, struct object *src, struct object *dst)
     assert(src->exists && src->key != dst->key);
     struct meta m;
     meta_from_object(&m, src);
+    if (src->pieces && src->type == TYPE_LIST)
+        return list_copy(c, src, dst);
     if (src->pieces) {
         enum result r = store_new_object_id(store_of(c), &m.id);
         if (r != RES_OK)

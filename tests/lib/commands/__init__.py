@@ -21,6 +21,7 @@ import resp
 MODULES = [
     'strings',
     'keys',
+    'lists',
     'hash',
     'set',
 ]

@@ -1,0 +1,36 @@
+/* What list.c and list_segments.c share. */
+#ifndef VARVE_STORE_LIST_PRIV_H
+#define VARVE_STORE_LIST_PRIV_H
+
+#include "store/list.h"
+
+/* ---- list_segments.c: positions and segments ---- */
+
+enum result list_hints_read(struct list *l) MUST_CHECK;
+/* Writes hints and, where it has changed, the table. */
+enum result list_hints_write(struct list *l) MUST_CHECK;
+void list_one_segment(struct list *l, uint64_t position, uint64_t count);
+/* The segment that holds element `index`, and its place in it. */
+size_t list_find(const struct list *l, uint64_t index, uint64_t *within);
+static inline uint64_t list_position(const struct list *l, uint64_t index)
+{
+    uint64_t within;
+    size_t s = list_find(l, index, &within);
+    return l->segments[s].position + within;
+}
+/* A position for one more element at an end; segments are extended. RES_TOO_MANY: there is none left. */
+enum result list_extend(struct list *l, enum list_end end, uint64_t *position) MUST_CHECK;
+/* Takes n positions, not all, off an end; their records are deleted or named dead. */
+enum result list_cut(struct list *l, enum list_end end, uint64_t n) MUST_CHECK;
+/* Makes room between elements index - 1 and index, away from both ends, without moving anything. */
+enum result list_split_in(struct list *l, uint64_t index, uint64_t *position) MUST_CHECK;
+/* Deletes the record of element `index` and leaves it out of the segments. */
+enum result list_split_out(struct list *l, uint64_t index) MUST_CHECK;
+/* Joins segments until there are not too many. */
+enum result list_join(struct list *l) MUST_CHECK;
+
+enum result list_piece_key(struct list *l, uint64_t position, struct engine_key *key) MUST_CHECK;
+enum result list_piece_put(struct list *l, uint64_t position, struct slice value) MUST_CHECK;
+enum result list_piece_get(struct list *l, uint64_t position, struct slice *value) MUST_CHECK;
+
+#endif
