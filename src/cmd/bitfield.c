@@ -241,6 +241,8 @@ static enum result bitfield(struct call *c, bool read_only)
         r = store_string_write(c, &o, 0, slice_of(t.copy, (size_t)t.length));
     else if (r == RES_OK && ops.writes && !t.dirty && o.exists && o.encoding != ENCODING_RAW)
         r = store_string_write(c, &o, 0, slice_of(NULL, 0)); /* as in Redis, where asking to write makes it raw */
+    if (r == RES_OK && ops.writes && t.dirty)
+        r = key_event(c, EVENT_STRING, "setbit", &key);
     return r;
 }
 

@@ -69,8 +69,8 @@ static enum result store_result(struct call *c, struct slice value)
     if (r != RES_OK)
         return r;
     if (value.len)
-        return store_set_string(c, &o, value, 0, PUT_RAW);
-    return o.exists ? store_delete(c, &o, SIGNAL_DELETED) : RES_OK;
+        return set_key(c, &o, value, 0, PUT_RAW);
+    return o.exists ? delete_key(c, &o) : RES_OK;
 }
 
 static enum result run_bitop(struct call *c)

@@ -54,8 +54,11 @@ static enum result run_setbit(struct call *c)
     if (r != RES_OK || !ready)
         return r;
     uint8_t mask = (uint8_t)(128 >> offset % 8), new = on ? old | mask : old &(uint8_t)~mask;
-    if (new != old || offset / 8 >= o.length || o.encoding != ENCODING_RAW)
+    bool changes = new != old || offset / 8 >= o.length;
+    if (changes || o.encoding != ENCODING_RAW)
         r = store_string_write(c, &o, offset / 8, slice_of(&new, 1));
+    if (r == RES_OK && changes)
+        r = key_event(c, EVENT_STRING, "setbit", &key);
     if (r == RES_OK)
         reply_integer(c->reply, (old & mask) != 0);
     return r;

@@ -286,10 +286,6 @@ static enum result run_no_tracking(struct call *c)
 {
     return reply_error(c->reply, "ERR client-side caching is not built yet");
 }
-static enum result run_no_blocking(struct call *c)
-{
-    return reply_error(c->reply, "ERR blocking commands are not built yet, so no client can be blocked");
-}
 
 static const struct command_arg args_on_off[] = {ARG_TOKEN("on", "ON"), ARG_TOKEN("off", "OFF"), ARGS_END};
 static const struct command cmd_client_caching = {
@@ -345,6 +341,26 @@ static const struct command cmd_client_trackinginfo = {
     .summary = "Tells about client-side caching of this connection. Not built yet.",
     .run = run_no_tracking,
 };
+
+/* ---- UNBLOCK ---- */
+
+static enum result run_client_unblock(struct call *c)
+{
+    const struct host *host = host_get();
+    int64_t id;
+    bool error = c->argc == 4 && arg_is(c, 3, "error");
+    if (c->argc > 4)
+        return reply_bad_subcommand(c);
+    if (c->argc == 4 && !error && !arg_is(c, 3, "timeout"))
+        return reply_error(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    if (!arg_i64(c, 2, &id))
+        return RES_OK;
+    if (host == NULL)
+        return reply_error(c->reply, NO_HOST);
+    host->ops->client_unblock(c, (uint64_t)id, error);
+    return RES_OK;
+}
+
 static const struct command_arg args_unblock_types[] = {ARG_TOKEN("timeout", "TIMEOUT"), ARG_TOKEN("error", "ERROR"),
                                                         ARGS_END};
 static const struct command cmd_client_unblock = {
@@ -355,12 +371,12 @@ static const struct command cmd_client_unblock = {
     .group = "connection",
     .since = "5.0.0",
     .complexity = "O(log N) for N connections",
-    .summary = "Wakes a client that a command blocks. Not built yet.",
+    .summary = "Ends the waiting of a client that a command blocks.",
     .args =
         (const struct command_arg[]){
             ARG("client-id", ARG_INTEGER),
             ARG("unblock-type", ARG_ONEOF, .flags = ARG_OPTIONAL, .children = args_unblock_types), ARGS_END},
-    .run = run_no_blocking,
+    .run = run_client_unblock,
 };
 
 /* ---- HELP ---- */
@@ -404,6 +420,8 @@ static enum result run_client_help(struct call *c)
         "    Tell which library this client uses.",
         "SETNAME <name>",
         "    Give this connection a name.",
+        "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+        "    End the waiting of a client, as if its time were up (default) or with an error.",
         "UNPAUSE",
         "    End PAUSE.",
         NULL,

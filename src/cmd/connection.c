@@ -3,6 +3,7 @@
 #include "cmd/host.h"
 #include "cmd/support.h"
 #include "conf/settings.h"
+#include "pubsub/pubsub.h"
 
 /* ---- AUTH, HELLO ---- */
 
@@ -160,7 +161,7 @@ const struct command cmd_hello = {
     .name = "hello",
     .arity = -1,
     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SKIP_MONITOR |
-             CMD_SKIP_SLOWLOG | CMD_SESSION,
+             CMD_SKIP_SLOWLOG | CMD_SESSION | CMD_IN_PLACE,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "6.0.0",
@@ -180,10 +181,15 @@ static enum result run_ping(struct call *c)
 {
     if (c->argc > 2)
         return reply_error(c->reply, "ERR wrong number of arguments for 'ping' command");
-    if (c->argc == 1)
+    if (c->session->state & SESSION_SUBSCRIBED && c->session->resp == 2) { /* in the form of what it is waiting for */
+        reply_array(c->reply, 2);
+        reply_bulk_str(c->reply, "pong");
+        reply_bulk(c->reply, c->argc == 1 ? SLICE_LIT("") : c->argv[1]);
+    } else if (c->argc == 1) {
         reply_status(c->reply, "PONG");
-    else
+    } else {
         reply_bulk(c->reply, c->argv[1]);
+    }
     return RES_OK;
 }
 
@@ -191,7 +197,7 @@ static const char *const tips_all_shards_ok[] = {"request_policy:all_shards", "r
 const struct command cmd_ping = {
     .name = "ping",
     .arity = -1,
-    .flags = CMD_FAST | CMD_SESSION,
+    .flags = CMD_FAST | CMD_SESSION | CMD_IN_PLACE | CMD_SUBSCRIBER,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "1.0.0",
@@ -211,7 +217,7 @@ static enum result run_echo(struct call *c)
 const struct command cmd_echo = {
     .name = "echo",
     .arity = 2,
-    .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSION,
+    .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSION | CMD_IN_PLACE,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "1.0.0",
@@ -231,7 +237,7 @@ static enum result run_quit(struct call *c)
 const struct command cmd_quit = {
     .name = "quit",
     .arity = -1,
-    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION,
+    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION | CMD_UNQUEUED | CMD_SUBSCRIBER,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "1.0.0",
@@ -261,7 +267,7 @@ static enum result run_select(struct call *c)
 const struct command cmd_select = {
     .name = "select",
     .arity = 2,
-    .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSION,
+    .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSION | CMD_IN_PLACE,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "1.0.0",
@@ -275,6 +281,8 @@ const struct command cmd_select = {
 
 static enum result run_monitor(struct call *c)
 {
+    if (c->session->rest != NULL)
+        return reply_error(c->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
     const struct host *host = host_get();
     if (host == NULL)
         return reply_error(c->reply, "ERR MONITOR is not available here");
@@ -299,6 +307,11 @@ static enum result run_reset(struct call *c)
     const struct host *host = host_get();
     if (s->monitor && host != NULL)
         host->ops->monitor(c, false);
+    session_multi_end(s);
+    session_unwatch(c->shard, s);
+    if (s->subscriber != NULL)
+        subscriber_clear(s->subscriber);
+    s->state = 0;
     s->db = 0;
     s->resp = c->reply->resp = 2;
     s->authenticated = !*c->settings->requirepass;
@@ -312,7 +325,7 @@ static enum result run_reset(struct call *c)
 const struct command cmd_reset = {
     .name = "reset",
     .arity = 1,
-    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION,
+    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION | CMD_UNQUEUED | CMD_SUBSCRIBER,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "6.2.0",

@@ -22,6 +22,8 @@ static enum result add(struct call *c, int64_t by)
     size_t len = num_format_i64(text, value);
     r = store_set_string(c, &o, slice_of(text, len), 0, PUT_KEEP_TTL | PUT_KEEP_ATTRIBUTES);
     if (r == RES_OK)
+        r = key_event(c, EVENT_STRING, "incrby", &key);
+    if (r == RES_OK)
         reply_integer(c->reply, value);
     return r;
 }
@@ -67,6 +69,8 @@ static enum result run_incrbyfloat(struct call *c)
         return RES_NO_MEMORY;
     struct slice shown = slice_of(text, num_format_long_double(text, value));
     r = store_set_string(c, &o, shown, 0, PUT_KEEP_TTL | PUT_KEEP_ATTRIBUTES | PUT_NOT_INT);
+    if (r == RES_OK)
+        r = key_event(c, EVENT_STRING, "incrbyfloat", &key);
     if (r == RES_OK)
         reply_bulk(c->reply, shown);
     return r;

@@ -177,7 +177,7 @@ static enum result debug_object(struct call *c)
     char line[256];
     enum result res = store_key_init(c, c->session->db, call_arg(c, 2), &key);
     if (res == RES_OK)
-        res = store_read(c, &key, LOOKUP_NO_STATS, &o);
+        res = store_read(c, &key, LOOKUP_NO_STATS | LOOKUP_NO_EVENT, &o);
     if (res != RES_OK)
         return res;
     if (!o.exists)
@@ -270,7 +270,7 @@ static enum result digest_key(struct call *c, uint32_t db, struct slice user, ui
     struct object o;
     enum result res = store_key_init(c, db, user, &key);
     if (res == RES_OK)
-        res = store_read(c, &key, LOOKUP_NO_STATS, &o);
+        res = store_read(c, &key, LOOKUP_NO_STATS | LOOKUP_NO_EVENT, &o);
     return res == RES_OK && o.exists ? digest_object(c, &o, digest) : res;
 }
 

@@ -70,9 +70,9 @@ static enum result expire(struct call *c, enum time_unit unit, bool relative)
         return RES_OK;
     }
     if (when <= (int64_t)c->now_ms)
-        r = store_delete(c, &o, SIGNAL_DELETED);
-    else
-        r = store_set_expiry(c, &o, (uint64_t)when);
+        r = delete_key(c, &o);
+    else if ((r = store_set_expiry(c, &o, (uint64_t)when)) == RES_OK)
+        r = key_event(c, EVENT_GENERIC, "expire", &key);
     if (r == RES_OK)
         reply_integer(c->reply, 1);
     return r;
@@ -250,8 +250,8 @@ static enum result run_persist(struct call *c)
     if (r == RES_OK)
         r = store_write(c, &key, &o);
     bool had = r == RES_OK && o.exists && o.expire_ms;
-    if (had)
-        r = store_set_expiry(c, &o, 0);
+    if (had && (r = store_set_expiry(c, &o, 0)) == RES_OK)
+        r = key_event(c, EVENT_GENERIC, "persist", &key);
     if (r == RES_OK)
         reply_integer(c->reply, had);
     return r;

@@ -25,7 +25,8 @@ struct client_filter {
 
 struct host_stats {
     uint64_t connected_clients, max_clients, monitors, total_connections, rejected_connections;
-    uint64_t blocked_clients;                                    /* that CLIENT PAUSE makes wait */
+    uint64_t blocked_clients; /* that wait for keys, or for the end of CLIENT PAUSE */
+    uint64_t pubsub_clients, pubsub_channels, pubsub_patterns, pubsub_shard_channels;
     uint64_t cut_by_output_limit, cut_by_query_limit, timed_out; /* connections closed for that */
     uint64_t input_bytes, output_bytes;                          /* of the network, since the start */
     uint64_t query_buffers, output_buffers;                      /* bytes held now */
@@ -41,6 +42,8 @@ struct host_ops {
     void (*client_list)(struct call *c, const struct client_filter *filter);
     /* CLIENT KILL with filters: replies with their number, later. `old_form`: OK, or the error of no such client. */
     void (*client_kill)(struct call *c, const struct client_filter *filter, bool old_form);
+    /* CLIENT UNBLOCK: replies with 1 or 0, later. */
+    void (*client_unblock)(struct call *c, uint64_t id, bool error);
     /* CLIENT INFO: the line of the client that asks, into out. */
     enum result (*client_info)(struct call *c, struct buf *out);
     /* MONITOR on or off for the session of the call. */

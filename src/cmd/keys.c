@@ -16,7 +16,7 @@ static enum result run_del(struct call *c)
         if (r == RES_OK)
             r = store_write(c, &key, &o);
         if (r == RES_OK && o.exists) {
-            r = store_delete(c, &o, SIGNAL_DELETED);
+            r = delete_key(c, &o);
             deleted++;
         }
         if (r != RES_OK)

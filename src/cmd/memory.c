@@ -27,7 +27,7 @@ static enum result memory_usage(struct call *c)
     struct object o;
     enum result res = store_key_init(c, c->session->db, call_arg(c, 2), &key);
     if (res == RES_OK)
-        res = store_read(c, &key, LOOKUP_NO_STATS, &o);
+        res = store_read(c, &key, LOOKUP_NO_STATS | LOOKUP_NO_EVENT, &o);
     if (res != RES_OK)
         return res;
     if (!o.exists) {

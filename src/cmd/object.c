@@ -15,7 +15,7 @@ static enum result find(struct call *c, struct store_key *key, struct object *o,
     *found = false;
     enum result r = arg_key(c, 2, key);
     if (r == RES_OK)
-        r = store_read(c, key, LOOKUP_NO_TOUCH, o);
+        r = store_read(c, key, LOOKUP_NO_TOUCH | LOOKUP_NO_EVENT, o);
     if (r != RES_OK)
         return r;
     *found = o->exists;

@@ -27,6 +27,22 @@ static enum result reply_same_object(struct call *c)
     return reply_error(c->reply, "ERR source and destination objects are the same");
 }
 
+/* A key that is overwritten is deleted first in Redis, and so it is a new one. */
+static enum result replace_event(struct call *c, const struct object *dst)
+{
+    return dst->exists ? key_event(c, EVENT_NEW, "new", dst->key) : RES_OK;
+}
+
+static enum result move_object(struct call *c, struct object *src, struct object *dst, const char *from, const char *to)
+{
+    enum result r = replace_event(c, dst);
+    if (r == RES_OK)
+        r = store_rename(c, src, dst);
+    if (r == RES_OK)
+        r = key_event(c, EVENT_GENERIC, from, src->key);
+    return r == RES_OK ? key_event(c, EVENT_GENERIC, to, dst->key) : r;
+}
+
 /* ---- RENAME, RENAMENX ---- */
 
 static enum result rename_key(struct call *c, bool only_new)
@@ -45,7 +61,7 @@ static enum result rename_key(struct call *c, bool only_new)
         if ((r = arg_key(c, 2, &to)) != RES_OK || (r = store_write(c, &to, &dst)) != RES_OK)
             return r;
         done = !only_new || !dst.exists;
-        if (done && (r = store_rename(c, &src, &dst)) != RES_OK)
+        if (done && (r = move_object(c, &src, &dst, "rename_from", "rename_to")) != RES_OK)
             return r;
     }
     if (only_new)
@@ -133,7 +149,10 @@ static enum result run_copy(struct call *c)
         if ((r = store_key_init(c, db, c->argv[2], &to)) != RES_OK || (r = store_write(c, &to, &dst)) != RES_OK)
             return r;
         done = replace || !dst.exists;
-        if (done && (r = store_copy(c, &src, &dst)) != RES_OK)
+        if (done && (r = replace_event(c, &dst)) != RES_OK)
+            return r;
+        if (done && ((r = store_copy(c, &src, &dst)) != RES_OK ||
+                     (r = key_event(c, EVENT_GENERIC, "copy_to", &to)) != RES_OK))
             return r;
     }
     reply_integer(c->reply, done);
@@ -177,7 +196,7 @@ static enum result run_move(struct call *c)
         if ((r = store_key_init(c, db, c->argv[1], &to)) != RES_OK || (r = store_write(c, &to, &dst)) != RES_OK)
             return r;
         done = !dst.exists;
-        if (done && (r = store_rename(c, &src, &dst)) != RES_OK)
+        if (done && (r = move_object(c, &src, &dst, "move_from", "move_to")) != RES_OK)
             return r;
     }
     reply_integer(c->reply, done);

@@ -26,7 +26,7 @@ static enum result one_key(struct call *c, struct slice name, struct collector *
     struct object o;
     enum result r = store_key_init(c, c->session->db, name, &key);
     if (r == RES_OK)
-        r = store_read(c, &key, LOOKUP_NO_TOUCH | LOOKUP_NO_STATS, &o);
+        r = store_read(c, &key, LOOKUP_NO_TOUCH | LOOKUP_NO_STATS | LOOKUP_NO_EVENT, &o);
     if (r != RES_OK || !o.exists)
         return r;
     struct store_scan_entry entry = {.key = name, .object = o};

@@ -89,7 +89,7 @@ static enum result set_plain(struct call *c)
     if (r == RES_OK)
         r = store_write(c, &key, &o);
     if (r == RES_OK)
-        r = store_set_string(c, &o, c->argv[2], 0, 0);
+        r = set_key(c, &o, c->argv[2], 0, 0);
     if (r == RES_OK)
         reply_ok(c->reply);
     return r;
@@ -124,7 +124,7 @@ static enum result run_set(struct call *c)
             reply_null(c->reply);
         return RES_OK;
     }
-    r = store_set_string(c, &o, c->argv[2], expire_ms, opt.set & OPT_KEEPTTL ? PUT_KEEP_TTL : 0);
+    r = set_key(c, &o, c->argv[2], expire_ms, opt.set & OPT_KEEPTTL ? PUT_KEEP_TTL : 0);
     if (r == RES_OK && !(opt.set & OPT_GET))
         reply_ok(c->reply);
     return r;
@@ -186,7 +186,7 @@ static enum result run_setnx(struct call *c)
     if (r != RES_OK)
         return r;
     bool set = !o.exists;
-    if (set && (r = store_set_string(c, &o, c->argv[2], 0, 0)) != RES_OK)
+    if (set && (r = set_key(c, &o, c->argv[2], 0, 0)) != RES_OK)
         return r;
     reply_integer(c->reply, set);
     return RES_OK;
@@ -219,7 +219,7 @@ static enum result set_with_ttl(struct call *c, enum time_unit unit)
     if (r == RES_OK)
         r = store_write(c, &key, &o);
     if (r == RES_OK)
-        r = store_set_string(c, &o, c->argv[3], expire_ms, 0);
+        r = set_key(c, &o, c->argv[3], expire_ms, 0);
     if (r == RES_OK)
         reply_ok(c->reply);
     return r;
@@ -303,7 +303,7 @@ static enum result run_getset(struct call *c)
         reply_null(c->reply);
     else if ((r = store_string_reply(c, &o)) != RES_OK)
         return r;
-    return store_set_string(c, &o, c->argv[2], 0, 0);
+    return set_key(c, &o, c->argv[2], 0, 0);
 }
 
 const struct command cmd_getset = {
@@ -331,7 +331,7 @@ static enum result run_getdel(struct call *c)
     if (r != RES_OK || !ready)
         return r;
     r = store_string_reply(c, &o);
-    return r == RES_OK ? store_delete(c, &o, SIGNAL_DELETED) : r;
+    return r == RES_OK ? delete_key(c, &o) : r;
 }
 
 const struct command cmd_getdel = {
@@ -363,10 +363,11 @@ static enum result run_getex(struct call *c)
     if ((r = store_string_reply(c, &o)) != RES_OK)
         return r;
     if (opt.set & (OPT_EXAT | OPT_PXAT) && expire_ms <= c->now_ms)
-        return store_delete(c, &o, SIGNAL_DELETED);
-    if (opt.time_arg || (opt.set & OPT_PERSIST && o.expire_ms))
-        return store_set_expiry(c, &o, expire_ms);
-    return RES_OK;
+        return delete_key(c, &o);
+    if (!opt.time_arg && !(opt.set & OPT_PERSIST && o.expire_ms))
+        return RES_OK;
+    r = store_set_expiry(c, &o, expire_ms);
+    return r == RES_OK ? key_event(c, EVENT_GENERIC, opt.time_arg ? "expire" : "persist", &key) : r;
 }
 
 static const struct command_arg getex_expiration[] = {
@@ -451,7 +452,7 @@ static enum result set_pairs(struct call *c)
         if (r == RES_OK)
             r = store_write(c, &key, &o);
         if (r == RES_OK)
-            r = store_set_string(c, &o, c->argv[i + 1], 0, 0);
+            r = set_key(c, &o, c->argv[i + 1], 0, 0);
         if (r != RES_OK)
             return r;
         if (i % 256 == 255 && call_too_long(c))

@@ -115,6 +115,8 @@ static enum result run_setrange(struct call *c)
         if (string_too_long(c, (uint64_t)offset, value.len))
             return RES_OK;
         r = store_string_write(c, &o, (uint64_t)offset, value);
+        if (r == RES_OK)
+            r = key_event(c, EVENT_STRING, "setrange", &key);
     }
     if (r == RES_OK)
         reply_integer(c->reply, (int64_t)o.length);
@@ -151,6 +153,8 @@ static enum result run_append(struct call *c)
         return RES_OK;
     else
         r = store_string_write(c, &o, o.length, value);
+    if (r == RES_OK)
+        r = key_event(c, EVENT_STRING, "append", &key);
     if (r == RES_OK)
         reply_integer(c->reply, (int64_t)o.length);
     return r;

@@ -121,3 +121,19 @@ bool string_too_long(struct call *c, uint64_t size, uint64_t more)
     (void)reply_error(c->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     return true;
 }
+
+enum result delete_key(struct call *c, struct object *o)
+{
+    enum result r = store_delete(c, o, SIGNAL_DELETED);
+    return r == RES_OK ? key_event(c, EVENT_GENERIC, "del", o->key) : r;
+}
+
+enum result set_key(struct call *c, struct object *o, struct slice value, uint64_t expire_ms, int flags)
+{
+    enum result r = store_set_string(c, o, value, expire_ms, flags);
+    if (r == RES_OK)
+        r = key_event(c, EVENT_STRING, "set", o->key);
+    if (r == RES_OK && expire_ms)
+        r = key_event(c, EVENT_GENERIC, "expire", o->key);
+    return r;
+}

@@ -20,6 +20,16 @@ static inline enum result arg_key(struct call *c, int i, struct store_key *key)
 {
     return store_key_init(c, c->session->db, c->argv[i], key);
 }
+/* An event of this key. */
+static inline MUST_CHECK enum result key_event(struct call *c, enum event_class event_class, const char *name,
+                                               const struct store_key *key)
+{
+    return call_event(c, event_class, name, key->db, key->user);
+}
+/* store_delete() and its event, "del". */
+enum result delete_key(struct call *c, struct object *o) MUST_CHECK;
+/* store_set_string() and its events. */
+enum result set_key(struct call *c, struct object *o, struct slice value, uint64_t expire_ms, int flags) MUST_CHECK;
 /* A string to read or write. *ready is false when the reply has been given: WRONGTYPE, and for find_string null. */
 enum result read_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready) MUST_CHECK;
 enum result write_string(struct call *c, int i, struct store_key *key, struct object *o, bool *ready) MUST_CHECK;

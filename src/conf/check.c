@@ -112,6 +112,31 @@ enum result check_shutdown(struct arena *arena, const char **value, struct errms
     return RES_OK;
 }
 
+/* The letters in Redis' order; A stands for the first ten. */
+enum result check_events(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    static const char classes[] = "g$lshzxetd";
+    char text[sizeof classes + 8];
+    size_t n = 0;
+    bool all = strchr(*value, 'A') != NULL;
+    if (strspn(*value, "g$lshzxetdAnKEm") != strlen(*value))
+        return errmsg_set(msg, RES_INVALID, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    bool whole = true;
+    for (const char *p = classes; *p; p++)
+        whole &= all || strchr(*value, *p) != NULL;
+    if (whole)
+        text[n++] = 'A';
+    for (const char *p = classes; *p && !whole; p++)
+        if (strchr(*value, *p) != NULL)
+            text[n++] = *p;
+    for (const char *p = "nKEm"; *p; p++)
+        if (strchr(*value, *p) != NULL)
+            text[n++] = *p;
+    text[n] = 0;
+    *value = arena_copy(arena, text, n + 1);
+    return *value ? RES_OK : RES_NO_MEMORY;
+}
+
 enum result check_not_built(struct arena *arena, const char **value, struct errmsg *msg)
 {
     (void)arena;

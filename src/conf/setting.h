@@ -100,6 +100,6 @@ enum result setting_describe(const struct setting *d, struct buf *out) MUST_CHEC
 
 /* Checks of table.def: check.c. */
 setting_check_fn check_bind, check_password, check_dir, check_save, check_file_name, check_oom_values, check_shutdown,
-    check_not_built;
+    check_events, check_not_built;
 
 #endif

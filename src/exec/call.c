@@ -191,11 +191,19 @@ enum result call_signal(struct call *c, uint32_t db, struct slice key, uint64_t 
     return overlay_signal(c->overlay, &s);
 }
 
-void call_signal_dbs(struct call *c)
+enum result call_signal_dbs(struct call *c, uint32_t a, uint32_t b)
 {
     assert(c->overlay != NULL);
+    struct overlay_signal s = {.db = a, .kind = a == b ? SIGNAL_FLUSHED : SIGNAL_SWAPPED};
     c->overlay->dbs = true;
+    enum result r = overlay_signal(c->overlay, &s);
+    if (r != RES_OK || a == b)
+        return r;
+    s.db = b;
+    return overlay_signal(c->overlay, &s);
 }
+
+bool call_in_exec(struct call *c) { return call_run(c)->in_exec; }
 
 enum result call_on_commit(struct call *c, call_commit_fn *fn, void *arg)
 {
@@ -251,26 +259,3 @@ uint64_t call_random(struct call *c)
 }
 
 void *call_background_arg(struct call *c) { return call_run(c)->background_arg; }
-
-enum result call_event(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
-{
-    (void)c;
-    (void)event_class;
-    (void)name;
-    (void)db;
-    (void)key;
-    return RES_OK;
-}
-
-enum result call_wait(struct call *c, const struct wait_key *keys, size_t count, uint64_t timeout_ms,
-                      enum wait_reply on_timeout)
-{
-    (void)keys;
-    (void)count;
-    (void)timeout_ms;
-    if (on_timeout == WAIT_NULL)
-        reply_null(c->reply);
-    else
-        c->reply->ops->null_array(c->reply);
-    return RES_OK;
-}

@@ -32,6 +32,8 @@ enum signal_kind {
     SIGNAL_DELETED = 4,
     SIGNAL_EXPIRED = 8,
     SIGNAL_UNSEEN = 16, /* its record was rewritten, the key did not change: for validation alone */
+    SIGNAL_FLUSHED = 32, /* a whole database; call_signal_dbs() */
+    SIGNAL_SWAPPED = 64, /* the same, with the next signal's */
 };
 
 struct call {
@@ -58,6 +60,7 @@ struct call {
         bool used_dbs;      /* looked at the database map */
     } seen;
     uint64_t keyspace_hits, keyspace_misses; /* added to the statistics when the run counts */
+    unsigned events;                         /* enum event_class: what somebody wants to hear of */
     void *store;                             /* the store's own state of this run; NULL when a run starts */
     int error_closed;
     uint64_t secret; /* bit i: argument i is not for logs, bit 63: nor are all from 63 on; see call_hide_arg */
@@ -84,8 +87,8 @@ void call_count(struct call *c, uint32_t keyspace, int64_t keys, int64_t expires
 void call_counts(struct call *c, uint32_t keyspace, int64_t *keys, int64_t *expires);
 /* The key was changed. hash is store_key.hash; kind may be several, ored. */
 enum result call_signal(struct call *c, uint32_t db, struct slice key, uint64_t hash, enum signal_kind kind) MUST_CHECK;
-/* A database was flushed or swapped: everything that looked at databases is invalid. */
-void call_signal_dbs(struct call *c);
+/* A database was emptied (a == b), or two were exchanged: everything that looked at databases is invalid. */
+enum result call_signal_dbs(struct call *c, uint32_t a, uint32_t b) MUST_CHECK;
 /* What a run wants done in memory when its batch commits, and not when it is dropped: fn is called once, under the latch,
  * with the sequence the batch is about to get, right before it becomes visible. It waits for nothing and cannot fail.
  * arg lives in c->arena (or for ever). In the order of the calls. */
@@ -106,7 +109,18 @@ enum event_class {
     EVENT_MISS = 1 << 9,    /* m */
     EVENT_NEW = 1 << 10,    /* n */
 };
-enum result call_event(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
+enum result call_event_add(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
+    MUST_CHECK; /* its slow half */
+static inline MUST_CHECK enum result call_event(struct call *c, enum event_class event_class, const char *name,
+                                                uint32_t db, struct slice key)
+{
+    return likely(!(c->events & (unsigned)event_class)) ? RES_OK : call_event_add(c, event_class, name, db, key);
+}
+/* The same for those who cannot pass a failure up: the run fails at its end. */
+void call_event_or_fail(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key);
+/* A message for a channel (PUBLISH; sharded: SPUBLISH). Within EXEC it is told with the batch, else at once. *receivers:
+ * to how many subscriptions it goes. */
+enum result call_publish(struct call *c, bool sharded, struct slice channel, struct slice message, uint64_t *receivers)
     MUST_CHECK;
 /* A blocking command has found nothing: the run ends without a reply, and the command runs again, CALL_SERVED, when a
  * commit has signalled one of these keys; when timeout_ms (0: never) has passed it answers on_timeout. Where nobody may

@@ -13,7 +13,7 @@ static enum result reserve(struct run *r, const struct batch *b)
     return res;
 }
 
-enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
+static enum result commit_batch(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
 {
     struct call *c = &r->call;
     struct shard *s = c->shard;
@@ -45,11 +45,31 @@ enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t t
     assert(*sequence == next);
     uint64_t changes = 0;
     for (uint32_t i = 0; i < o->signal_count; i++) {
+        if (unlikely(o->signals[i].kind & (SIGNAL_FLUSHED | SIGNAL_SWAPPED)))
+            continue; /* no key */
         touched_set(&s->touched, o->signals[i].hash, next);
         changes += o->signals[i].kind != SIGNAL_UNSEEN;
     }
     stat_add(&s->changes, changes);
     if (unlikely(o->dbs))
         s->dbs_sequence = next;
+    if (unlikely(s->watches.count))
+        watch_signals(s, o);
+    if (unlikely(s->waits.queues))
+        wait_signals(s, o);
+    return RES_OK;
+}
+
+enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
+{
+    enum result res = commit_batch(r, table, table_number, sequence);
+    if (res != RES_OK || likely(!r->effects && !r->waiter && !r->waits_on))
+        return res;
+    if (r->effects)
+        effects_queue(r, *sequence);
+    if (r->waiter)
+        wait_register(r, *sequence);
+    else if (r->waits_on)
+        wait_stay(r);
     return RES_OK;
 }

@@ -9,6 +9,8 @@
  * between run while it is held, if they are short. exec_row_end() releases it. Nothing here sleeps.
  *
  * Time: one reading of the monotonic clock ends a command and begins the next one of the row. */
+#include <stdio.h>
+
 #include "base/epoch.h"
 #include "base/hash.h"
 #include "exec/internal.h"
@@ -19,12 +21,16 @@ static void row_release(struct exec_worker *w, uint64_t now_ns)
 {
     struct shard *s = w->shard;
     w->latched = false;
+    struct wait_left left = wait_take_left(s);
     clock_write_end(&s->clock);
     uint64_t held = latch_release(&s->latch, now_ns);
     if (w->committed) {
         w->committed = false;
         front_kick(s->front);
     }
+    effects_tell(s);
+    if (unlikely(left.cold || left.more))
+        wait_hand_over(s, left);
     int64_t limit = atomic_load_explicit(&s->latency_ms, memory_order_relaxed);
     if (unlikely(limit > 0 && held >= (uint64_t)limit * 1000000))
         shard_latency_add(s, "write-latch", held / 1000000);
@@ -81,27 +87,78 @@ static bool is_latency_event(const struct shard *s, uint64_t ns)
     return limit > 0 && ns >= (uint64_t)limit * 1000000;
 }
 
-/* Without the latch when there is something to log: that takes locks. */
-void exec_account(struct run *r, uint64_t ns)
+static void count(struct run *r, const struct command_entry *entry, uint64_t ns, bool failed, const char *code)
+{
+    struct command_counter *n = &r->stats->commands[entry->id];
+    histogram_record(&n->latency, ns);
+    if (unlikely(failed)) {
+        stat_add(&n->failed, 1);
+        stats_error(r->stats, slice_str(code));
+    }
+}
+
+void exec_count(struct run *r, uint64_t ns)
+{
+    struct call *c = &r->call;
+    count(r, c->entry, ns, c->reply->is_error, c->reply->error_code);
+    if (c->keyspace_hits)
+        stat_add(&r->stats->hits, c->keyspace_hits);
+    if (c->keyspace_misses)
+        stat_add(&r->stats->misses, c->keyspace_misses);
+}
+
+static void log_slow(struct run *r, uint64_t ns)
 {
     struct call *c = &r->call;
     struct shard *s = c->shard;
-    struct exec_stats *st = r->stats;
-    struct command_counter *n = &st->commands[c->entry->id];
-    histogram_record(&n->latency, ns);
-    if (c->keyspace_hits)
-        stat_add(&st->hits, c->keyspace_hits);
-    if (c->keyspace_misses)
-        stat_add(&st->misses, c->keyspace_misses);
-    if (unlikely(c->reply->is_error)) {
-        stat_add(&n->failed, 1);
-        stats_error(st, slice_str(c->reply->error_code));
-    }
     uint32_t flags = c->entry->command->flags;
     if (unlikely(is_slow(s, flags, ns)))
         slowlog_add(s, c, ns / 1000);
     if (unlikely(is_latency_event(s, ns)))
         shard_latency_add(s, flags & CMD_FAST ? "fast-command" : "command", ns / 1000000);
+}
+
+/* EXEC's commands, each as if it had come alone. */
+static void account_inner(struct run *r)
+{
+    struct call *c = &r->call;
+    const struct command_entry *entry = c->entry;
+    const struct slice *argv = c->argv;
+    int argc = c->argc;
+    for (uint32_t i = 0; i < r->inner_count; i++) {
+        const struct inner *in = &r->inner[i];
+        c->entry = in->command.entry;
+        c->argv = in->command.argv;
+        c->argc = in->command.argc;
+        c->secret = in->secret;
+        count(r, c->entry, in->ns, in->is_error, in->code);
+        log_slow(r, in->ns);
+    }
+    c->entry = entry;
+    c->argv = argv;
+    c->argc = argc;
+    c->secret = 0;
+}
+
+/* Without the latch when there is something to log: that takes locks. */
+void exec_account(struct run *r, uint64_t ns)
+{
+    exec_count(r, ns);
+    log_slow(r, ns);
+}
+
+static void show_monitors(struct run *r, uint64_t floor)
+{
+    const struct shard_hooks *hooks = &r->call.shard->hooks;
+    const struct call *c = &r->call;
+    const uint32_t hidden = CMD_SKIP_MONITOR | CMD_ADMIN;
+    for (uint32_t i = 0; i < r->inner_count; i++) {
+        const struct multi_command *q = &r->inner[i].command;
+        if (!(q->entry->command->flags & hidden))
+            hooks->monitor(hooks->arg, c->session, q->argv, q->argc, floor);
+    }
+    if (!(c->entry->command->flags & hidden))
+        hooks->monitor(hooks->arg, c->session, c->argv, c->argc, floor);
 }
 
 void exec_show(struct run *r, uint64_t floor)
@@ -114,31 +171,63 @@ void exec_show(struct run *r, uint64_t floor)
         session->floor = floor;
     session->commands++;
     session->last_command = c->entry;
-    if (unlikely(atomic_load_explicit(&c->shard->monitors, memory_order_relaxed) > 0) && c->shard->hooks.monitor &&
-        !(c->entry->command->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)))
-        c->shard->hooks.monitor(c->shard->hooks.arg, session, c->argv, c->argc, floor);
+    if (unlikely(atomic_load_explicit(&c->shard->monitors, memory_order_relaxed) > 0) && c->shard->hooks.monitor)
+        show_monitors(r, floor);
+    if (unlikely(r->effects))
+        effects_queue(r, session->floor);
+}
+
+void exec_over(struct run *r)
+{
+    account_inner(r);
+    if (r->call.session->multi)
+        multi_over(r);
+}
+
+/* EXEC's commands are accounted and its queue is given up, without the latch: there may be many. */
+static void finish_exec(struct exec_worker *w)
+{
+    if (w->latched)
+        row_release(w, shard_mono(w->shard));
+    exec_over(&w->run);
 }
 
 static enum exec_outcome finish(struct exec_worker *w, uint64_t floor)
 {
-    const struct shard *s = w->shard;
+    struct shard *s = w->shard;
     uint64_t end = shard_mono(s), ns = end - w->clock_ns;
     exec_show(&w->run, floor);
     if (w->latched &&
         (end - w->row_ns >= ROW_NS || is_slow(s, w->run.call.entry->command->flags, ns) || is_latency_event(s, ns)))
         row_release(w, end);
     exec_account(&w->run, ns);
+    if (unlikely(w->run.flags & CMD_EXEC))
+        finish_exec(w);
+    if (!w->latched)
+        effects_tell(s);
     w->clock_ns = end;
     return EXEC_DONE;
+}
+
+void exec_reply_code(struct run *r, enum result code)
+{
+    struct sink *reply = r->call.reply;
+    sink_begin(reply);
+    if (!(r->flags & CMD_EXEC)) {
+        reply_result(reply, code);
+        return;
+    }
+    char text[256];
+    r->exec_failed = true;
+    result_sentence(code, text);
+    (void)reply_error(reply, "EXECABORT Transaction discarded because of: %s", text);
 }
 
 /* The run gave a code instead of an answer. */
 static void reply_code(struct run *r, size_t mark, enum result code)
 {
-    struct sink *reply = r->call.reply;
-    reply->ops->rewind(reply, mark);
-    sink_begin(reply);
-    reply_result(reply, code);
+    r->call.reply->ops->rewind(r->call.reply, mark);
+    exec_reply_code(r, code);
 }
 
 /* ---- away ---- */
@@ -163,12 +252,12 @@ static enum exec_outcome send_away(struct exec_worker *w, size_t mark, enum lane
         row_release(w, shard_mono(s));
     if (lane == LANE_SHORT) /* the first of its keys is the command's own to fetch */
         warm_from(w, c->session, c->entry, c->argc, c->argv, 1);
-    enum result r = pool_submit(s, c->session, c->entry, c->argc, c->argv, w->run.seed, lane);
+    enum result r = pool_submit(&w->run, lane);
     if (r != RES_OK) {
         reply_code(&w->run, mark, r);
         return finish(w, 0);
     }
-    atomic_fetch_add_explicit(c->entry->command->flags & CMD_WRITE ? &s->away_writes : &s->away_reads, 1,
+    atomic_fetch_add_explicit(w->run.flags & CMD_WRITE ? &s->away_writes : &s->away_reads, 1,
                               memory_order_relaxed);
     w->clock_valid = false;
     return EXEC_AWAY;
@@ -204,7 +293,7 @@ static enum exec_outcome run_read(struct exec_worker *w)
     struct run *r = &w->run;
     struct call *c = &r->call;
     size_t mark = c->reply->ops->mark(c->reply);
-    if (unlikely(c->entry->command->flags & CMD_LONG))
+    if (unlikely(r->flags & CMD_LONG))
         return send_away(w, mark, LANE_LONG);
     epoch_enter();
     run_snapshot_read(r, w->clock_ns);
@@ -242,9 +331,10 @@ static enum exec_outcome run_write(struct exec_worker *w)
 {
     struct run *r = &w->run;
     struct call *c = &r->call;
+    struct shard *s = w->shard;
     const struct command *cmd = c->entry->command;
     size_t mark = c->reply->ops->mark(c->reply);
-    if (unlikely(cmd->flags & CMD_LONG || exec_argument_bytes(c->argc, c->argv) > LARGE_ARGUMENTS))
+    if (unlikely(r->flags & CMD_LONG || exec_argument_bytes(c->argc, c->argv) > LARGE_ARGUMENTS))
         return send_away(w, mark, LANE_LONG);
     if (!w->latched && !row_take(w))
         return EXEC_PARKED;
@@ -276,17 +366,23 @@ static enum exec_outcome run_write(struct exec_worker *w)
     }
     if (unlikely(res != RES_OK))
         reply_code(r, mark, res);
+    if (unlikely(s->waits.ready_first))
+        w->committed |= wait_serve(s);
+    if (unlikely(r->registered)) {
+        w->clock_valid = false;
+        return EXEC_AWAY; /* the session may have been served by now */
+    }
     return finish(w, sequence);
 }
 
-/* ---- what a command must pass before it runs ---- */
-
-static void reject(struct exec_worker *w, const struct command_entry *entry, struct sink *reply, const char *text)
+struct waiter *exec_take_waiter(struct exec_worker *w)
 {
-    (void)reply_error(reply, "%s", text);
-    shard_count_rejected(w, entry);
-    stats_error(w->run.stats, slice_str(reply->error_code));
+    struct waiter *waiter = w->run.registered;
+    w->run.registered = NULL;
+    return waiter;
 }
+
+/* ---- what a command must pass before it runs ---- */
 
 static bool paused(struct shard *s, uint32_t flags)
 {
@@ -299,35 +395,97 @@ static bool paused(struct shard *s, uint32_t flags)
     return false;
 }
 
+/* Why it may not run at all; false: it may. */
+static bool refusal(const struct session *session, const struct command_entry *entry, uint32_t flags, unsigned what,
+                    char text[512])
+{
+    const uint32_t own = entry->command->flags;
+    const char *why = NULL;
+    if (what & RESTRICT_AUTH && !session->authenticated && !(own & CMD_NO_AUTH))
+        why = "NOAUTH Authentication required.";
+    else if (session->state & SESSION_MULTI && own & CMD_NO_MULTI)
+        why = "ERR Command not allowed inside a transaction";
+    else if (what & RESTRICT_MEMORY &&
+             (flags & CMD_DENYOOM || (session->state & SESSION_MULTI && !(own & CMD_UNQUEUED))))
+        why = "OOM command not allowed when used memory > 'maxmemory'.";
+    if (why)
+        (void)snprintf(text, 512, "%s", why);
+    else if (what & RESTRICT_FROZEN && flags & CMD_WRITE)
+        result_sentence(RES_READ_ONLY, text);
+    else if (session->state & SESSION_SUBSCRIBED && session->resp == 2 && !(own & CMD_SUBSCRIBER))
+        (void)snprintf(text, 512,
+                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+                       "allowed in this context",
+                       entry->full_name);
+    else
+        return false;
+    return true;
+}
+
+static void refuse(struct exec_worker *w, struct session *session, const struct command_entry *entry,
+                   struct sink *reply, const char *text)
+{
+    if (entry->command->flags & CMD_EXEC && session->multi) {
+        session_unwatch(w->shard, session);
+        session_multi_end(session);
+        (void)reply_error(reply, "EXECABORT Transaction discarded because of: %s", text);
+    } else {
+        session_multi_fail(session);
+        (void)reply_error(reply, "%s", text);
+    }
+    shard_count_rejected(w, entry);
+    stats_error(w->run.stats, slice_str(reply->error_code));
+}
+
 /* true: go on; else *outcome says how it ended. */
 static bool admit(struct exec_worker *w, struct session *session, const struct command_entry *entry, unsigned what,
-                  struct sink *reply, enum exec_outcome *outcome)
+                  int argc, const struct slice *argv, struct sink *reply, enum exec_outcome *outcome)
 {
-    struct shard *s = w->shard;
     uint32_t flags = entry->command->flags;
+    char text[512];
     *outcome = EXEC_DONE;
-    if (what & RESTRICT_AUTH && !session->authenticated && !(flags & CMD_NO_AUTH)) {
-        reject(w, entry, reply, "NOAUTH Authentication required.");
+    if (flags & CMD_EXEC)
+        flags |= multi_flags(session);
+    if (refusal(session, entry, flags, what, text)) {
+        refuse(w, session, entry, reply, text);
         return false;
     }
-    if (what & RESTRICT_MEMORY && flags & CMD_DENYOOM) {
-        reject(w, entry, reply, "OOM command not allowed when used memory > 'maxmemory'.");
-        return false;
-    }
-    if (what & RESTRICT_FROZEN && flags & CMD_WRITE) {
-        reply_result(reply, RES_READ_ONLY);
-        shard_count_rejected(w, entry);
-        stats_error(w->run.stats, slice_str(reply->error_code));
-        return false;
-    }
-    if (what & RESTRICT_PAUSE && paused(s, flags)) {
+    if (what & RESTRICT_PAUSE && paused(w->shard, flags)) {
         park(w, PARK_PAUSE);
-        if (paused(s, flags)) {
+        if (paused(w->shard, flags)) {
             *outcome = EXEC_PARKED;
             return false;
         }
     }
-    return true;
+    if (!(session->state & SESSION_MULTI) || flags & CMD_UNQUEUED)
+        return true;
+    enum result res = multi_queue(session, entry, argc, argv);
+    if (res == RES_OK) {
+        reply_status(reply, "QUEUED");
+    } else {
+        session_multi_fail(session);
+        reply_result(reply, res);
+    }
+    return false;
+}
+
+static void clock_start(struct exec_worker *w)
+{
+    if (!w->clock_valid) {
+        w->clock_ns = shard_mono(w->shard);
+        w->clock_valid = true;
+    }
+}
+
+/* What the declaration checks before anything is taken. True: it has replied an error. */
+static bool check(struct exec_worker *w, struct sink *reply)
+{
+    struct call *c = &w->run.call;
+    size_t mark = reply->ops->mark(reply);
+    enum result res = c->entry->command->check(c);
+    if (res != RES_OK)
+        reply_code(&w->run, mark, res);
+    return reply->is_error;
 }
 
 enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
@@ -337,32 +495,45 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     sink_begin(reply);
     unsigned restricted = atomic_load_explicit(&w->shard->restricted, memory_order_acquire);
     enum exec_outcome outcome;
-    if (unlikely(restricted) && !admit(w, session, entry, restricted, reply, &outcome))
+    if (unlikely(restricted | session->state) &&
+        !admit(w, session, entry, restricted, argc, argv, reply, &outcome))
         return outcome;
-    if (!w->clock_valid) {
-        w->clock_ns = shard_mono(w->shard);
-        w->clock_valid = true;
-    }
+    clock_start(w);
     run_begin(&w->run, session, entry, argc, argv, reply);
-    if (entry->command->check) {
-        size_t mark = reply->ops->mark(reply);
-        enum result res = entry->command->check(&w->run.call);
-        if (res != RES_OK)
-            reply_code(&w->run, mark, res);
-        if (reply->is_error)
-            return finish(w, 0);
-    }
-    if (flags & CMD_WRITE) {
+    if (unlikely(flags & CMD_EXEC))
+        flags = multi_way(session, flags);
+    w->run.flags = flags;
+    if (entry->command->check && check(w, reply))
+        return finish(w, 0);
+    if (flags & (CMD_WRITE | CMD_LATCHED)) {
         outcome = run_write(w);
     } else {
-        /* Short reads may run inside a row of writes; whatever may take longer lets others write meanwhile. */
-        if (unlikely(w->latched && !(flags & CMD_FAST)))
+        /* Short reads may run inside a row of writes; whatever may take longer lets others write meanwhile. What was
+         * published is told in the order in which its client did it all. */
+        if (unlikely(w->latched && (flags & (CMD_FAST | CMD_PUBSUB)) != CMD_FAST))
             row_release(w, w->clock_ns);
         outcome = flags & CMD_SESSION ? run_session(w) : run_read(w);
     }
     if (outcome != EXEC_PARKED)
         w->run.seed = hash_mix(w->run.seed + 1);
     return outcome;
+}
+
+void exec_session_command(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                          const struct slice *argv, struct sink *reply)
+{
+    assert(entry->command->flags & CMD_SESSION);
+    if (w->latched)
+        row_release(w, shard_mono(w->shard));
+    sink_begin(reply);
+    w->clock_valid = false;
+    clock_start(w);
+    run_begin(&w->run, session, entry, argc, argv, reply);
+    w->run.flags = entry->command->flags;
+    if (entry->command->check && check(w, reply))
+        (void)finish(w, 0);
+    else
+        (void)run_session(w);
 }
 
 /* ---- what comes next ---- */

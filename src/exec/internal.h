@@ -45,6 +45,17 @@ struct commit_hook {
     call_commit_fn *fn;
     void *arg;
 };
+/* A command that EXEC has run: counted and told when EXEC is. */
+struct inner {
+    struct multi_command {
+        const struct command_entry *entry;
+        int argc;
+        struct slice *argv; /* one block with the bytes */
+    } command;
+    uint64_t ns, secret;
+    bool is_error;
+    char code[24];
+};
 struct run {
     struct call call; /* first: call_run() */
     struct arena arena;
@@ -61,6 +72,19 @@ struct run {
     bool hit_held;      /* touched a key that a prepared command holds */
     bool saw_counts;    /* the counters, which validation cannot tell apart by key */
     bool slow;          /* slow mode: waits although it holds the latch */
+    bool away;          /* belongs to a thread of the pool; for good */
+    bool in_exec;       /* EXEC's commands run in it */
+    bool exec_failed;   /* EXEC answered an error instead of running them */
+    bool must_validate; /* prepared: even if it wrote nothing */
+    bool needs_latch;   /* prepared: only to warm what it needs */
+    bool waits_on;      /* call_wait() of one that waits already */
+    uint32_t flags;     /* the command's, or what EXEC's commands make of them (multi.c) */
+    struct effects *effects;   /* to be told; NULL: nothing */
+    struct waiter *waiter;     /* call_wait(): to be registered with the commit */
+    struct waiter *registered; /* it was; a reference */
+    struct waiter *serving;    /* whose command runs here again */
+    struct inner *inner;       /* of EXEC, in the arena */
+    uint32_t inner_count;
     struct exec_stats *stats;
     struct run *next;          /* in the shard's list of free ones */
     uint64_t ticket;           /* outside of an epoch section: when it began (retire.c); 0: it does not run */
@@ -129,7 +153,10 @@ struct job {
     int argc;
     const struct slice *argv;
     int resp;
+    uint32_t flags;
     uint64_t seed;
+    struct waiter *waiter; /* serve it; `kept` and without one: serve who was left */
+    bool kept;             /* not the pool's to free */
     struct engine_key key;
     uint8_t key_bytes[];
 };
@@ -147,9 +174,10 @@ struct pool {
 };
 enum result pool_open(struct shard *s, int threads) MUST_CHECK;
 void pool_close(struct shard *s);
-/* RES_NO_MEMORY, or the job is on its way. */
-enum result pool_submit(struct shard *s, struct session *session, const struct command_entry *entry, int argc,
-                        const struct slice *argv, uint64_t seed, enum lane lane) MUST_CHECK;
+/* RES_NO_MEMORY, or the job is on its way. The command of this run, dropped. */
+enum result pool_submit(struct run *r, enum lane lane) MUST_CHECK;
+/* NULL: those who were left. */
+void pool_submit_waiter(struct shard *s, struct waiter *w);
 /* What is to be run, by whichever way. */
 struct task {
     command_fn *fn;
@@ -159,6 +187,8 @@ struct task {
     const struct slice *argv;
     struct sink *reply;
     uint64_t seed;
+    uint32_t flags;
+    struct waiter *serving;
 };
 void run_begin_task(struct run *r, const struct task *t);
 /* Starts bringing a record into memory; nothing happens when memory or places are short. */
@@ -172,10 +202,80 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
 /* ---- after a command ---- */
 /* Counts it, and logs it when it was slow. */
 void exec_account(struct run *r, uint64_t ns);
+void exec_over(struct run *r); /* of EXEC: accounts for its commands, ends MULTI */
+void exec_count(struct run *r, uint64_t ns); /* the former alone; waits for nothing */
+/* A run that gave a code instead of an answer. */
+void exec_reply_code(struct run *r, enum result code);
+/* A CMD_SESSION command, without being admitted. */
+void exec_session_command(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                          const struct slice *argv, struct sink *reply);
 /* The reply may be shown at this floor: to its session, to monitors. Of a write on a worker: under the latch. */
 void exec_show(struct run *r, uint64_t floor);
 uint64_t exec_argument_bytes(int argc, const struct slice *argv);
 void slowlog_add(struct shard *s, struct call *c, uint64_t us);
+
+/* ---- effects (effects.c) ---- */
+void effects_init(struct shard *s);
+void effects_fini(struct shard *s);
+void effects_drop(struct run *r);
+/* The run counts: under the latch when it is a write. */
+void effects_queue(struct run *r, uint64_t floor);
+void effects_tell_all(struct shard *s);
+
+/* ---- MULTI (multi.c) ---- */
+enum result multi_queue(struct session *s, const struct command_entry *entry, int argc,
+                        const struct slice *argv) MUST_CHECK;
+uint32_t multi_flags(const struct session *s); /* of what is queued: those by which a command is admitted */
+uint32_t multi_way(struct session *s, uint32_t flags);
+void multi_over(struct run *r); /* EXEC has counted */
+
+/* ---- WATCH (watch.c) ---- */
+struct watches {
+    struct watch **buckets;
+    size_t count; /* keys; under the latch */
+    _Atomic(struct watch_set *) dead;
+};
+enum result watches_init(struct shard *s) MUST_CHECK;
+void watches_fini(struct shard *s);
+void watch_signals(struct shard *s, const struct overlay *o);
+
+/* ---- waiting for keys (wait.c) ---- */
+struct waits {
+    struct wait_queue **buckets;
+    size_t bucket_count, queues;
+    uint64_t tickets;
+    struct wait_queue *ready_first, *ready_last; /* to be served */
+    struct waiter *cold;                         /* for the pool, once the latch is free */
+    bool more;                                   /* so is the rest of those to be served */
+    struct run *run;                             /* in which they are served */
+    _Atomic(struct waiter *) dead;
+    _Atomic uint64_t blocked;
+    struct job rest_job;
+    atomic_bool rest_queued;
+};
+struct wait_left {
+    struct waiter *cold;
+    bool more;
+};
+enum result waits_init(struct shard *s) MUST_CHECK;
+void waits_fini(struct shard *s);
+void wait_drop(struct waiter *w); /* one that was not registered */
+/* The holder of the latch, at a commit: */
+void wait_register(struct run *r, uint64_t sequence);
+void wait_stay(struct run *r);
+void wait_signals(struct shard *s, const struct overlay *o);
+/* ... after it, outside of epoch sections: */
+bool wait_serve(struct shard *s); /* true: something may have been committed */
+/* ... before and after he lets go: */
+struct wait_left wait_take_left(struct shard *s);
+void wait_hand_over(struct shard *s, struct wait_left left);
+/* Jobs of the pool. */
+void wait_serve_cold(struct run *r, struct waiter *w);
+void wait_serve_rest(struct shard *s);
+struct job *waiter_job(struct waiter *w);
+
+/* A pool thread or the like lets go of the latch. */
+void latch_end(struct shard *s, bool committed);
 
 enum restriction { RESTRICT_AUTH = 1, RESTRICT_PAUSE = 2, RESTRICT_MEMORY = 4, RESTRICT_FROZEN = 8 };
 
@@ -216,6 +316,17 @@ struct shard {
     struct shard_hooks hooks;
     atomic_int monitors;
 
+    _Atomic unsigned events;  /* enum event_class: what runs collect */
+    unsigned event_classes;   /* under lock: as configured */
+    bool event_listeners;     /* under lock: somebody would hear of them */
+    struct {
+        struct os_mutex lock; /* of telling: one at a time */
+        _Atomic(struct effects *) newest;
+    } effects;
+    struct watches watches;
+    struct waits waits;
+    void *pubsub;
+
     _Atomic(struct exec_worker *) workers[WORKERS_MAX];
     atomic_int workers_high; /* slots at and above it were never used */
     struct os_mutex lock;    /* of workers' slots, the lists below, space and held */
@@ -236,6 +347,12 @@ struct shard {
         private_tables;
 };
 
+/* Whoever has queued effects, or may have, and holds no latch any more. */
+static inline void effects_tell(struct shard *s)
+{
+    if (unlikely(atomic_load_explicit(&s->effects.newest, memory_order_relaxed)))
+        effects_tell_all(s);
+}
 static inline uint64_t shard_mono(const struct shard *s) { return s->env->ops->mono_ns(s->env); }
 struct exec_stats *stats_take(struct shard *s); /* NULL: no memory */
 void stats_give(struct shard *s, struct exec_stats *st);

@@ -28,7 +28,7 @@ struct overlay {
     uint32_t counter_count, counter_cap;
     struct overlay_signal *signals;
     uint32_t signal_count, signal_cap;
-    bool dbs;     /* the database map was changed */
+    bool dbs;     /* the database map was changed; signals say which */
     size_t bytes; /* of keys and values */
 };
 

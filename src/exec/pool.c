@@ -45,21 +45,34 @@ static void job_run(struct run *r, struct job *j)
         .argv = j->argv,
         .reply = &sink.sink,
         .seed = j->seed,
+        .flags = j->flags,
     };
     uint64_t start = shard_mono(s), floor = 0, committed = 0;
     enum result res;
     run_enter(r);
     sink_begin(&sink.sink);
-    if (!(j->entry->command->flags & CMD_WRITE))
+    if (!(j->flags & (CMD_WRITE | CMD_LATCHED)))
         res = away_read(r, &t);
     else
         res = prepared_run(r, &t, &floor, &committed);
+    struct session *session = j->session;
+    if (r->registered) { /* it waits for a key, and is not ours any more */
+        r->registered = NULL;
+        run_leave(r);
+        buf_fini(&bytes);
+        if (session->ops->unref)
+            session->ops->unref(session);
+        return;
+    }
     if (res != RES_OK) {
         sink.sink.ops->rewind(&sink.sink, 0);
-        reply_result(&sink.sink, res);
+        exec_reply_code(r, res);
     }
     exec_show(r, floor);
     exec_account(r, shard_mono(s) - start);
+    if (r->flags & CMD_EXEC)
+        exec_over(r);
+    effects_tell(s);
     run_leave(r);
     if (sink.sink.failed) {
         if (sink.rewound)
@@ -67,7 +80,6 @@ static void job_run(struct run *r, struct job *j)
         buf_fini(&bytes);
         j->session->close_after_reply = true;
     }
-    struct session *session = j->session;
     session->ops->completed(session, &bytes);
     buf_fini(&bytes);
     if (session->ops->unref)
@@ -162,6 +174,28 @@ static void idle(struct shard *s, struct pool *p) REQUIRES(p->lock)
     os_mutex_lock(&p->lock);
 }
 
+/* True: it was a key alone. The job may be gone, and on its way again. */
+static bool job_do(struct run *r, struct job *j)
+{
+    struct shard *s = r->call.shard;
+    if (j->waiter) {
+        wait_serve_cold(r, j->waiter);
+        return false;
+    }
+    if (j->kept) {
+        atomic_store(&s->waits.rest_queued, false);
+        wait_serve_rest(s);
+        return false;
+    }
+    bool warming = j->session == NULL;
+    if (warming)
+        job_warm(s, j);
+    else
+        job_run(r, j);
+    free(j);
+    return warming;
+}
+
 static void pool_main(void *arg)
 {
     struct run *r = arg;
@@ -178,12 +212,7 @@ static void pool_main(void *arg)
         }
         struct job *j = lane_pop(p, (enum lane)lane);
         os_mutex_unlock(&p->lock);
-        bool warming = j->session == NULL;
-        if (warming)
-            job_warm(s, j);
-        else
-            job_run(r, j);
-        free(j);
+        bool warming = job_do(r, j);
         epoch_poll();
         os_mutex_lock(&p->lock);
         p->warming -= warming;
@@ -196,23 +225,44 @@ static void pool_main(void *arg)
     free(r);
 }
 
-enum result pool_submit(struct shard *s, struct session *session, const struct command_entry *entry, int argc,
-                        const struct slice *argv, uint64_t seed, enum lane lane)
+static void submit(struct pool *p, struct job *j, enum lane lane)
 {
-    struct pool *p = &s->pool;
-    struct job *j = malloc(sizeof *j);
-    if (!j)
-        return RES_NO_MEMORY;
-    *j = (struct job){
-        .session = session, .entry = entry, .argc = argc, .argv = argv, .resp = session->resp, .seed = seed};
-    if (session->ops->ref)
-        session->ops->ref(session);
     os_mutex_lock(&p->lock);
     assert(!p->stop);
     lane_push(p, lane, j);
     os_cond_signal(&p->work);
     os_mutex_unlock(&p->lock);
+}
+
+enum result pool_submit(struct run *r, enum lane lane)
+{
+    const struct call *c = &r->call;
+    struct session *session = c->session;
+    struct job *j = malloc(sizeof *j);
+    if (!j)
+        return RES_NO_MEMORY;
+    *j = (struct job){
+        .session = session,
+        .entry = c->entry,
+        .argc = c->argc,
+        .argv = c->argv,
+        .resp = session->resp,
+        .flags = r->flags,
+        .seed = r->seed,
+    };
+    if (session->ops->ref)
+        session->ops->ref(session);
+    submit(&c->shard->pool, j, lane);
     return RES_OK;
+}
+
+void pool_submit_waiter(struct shard *s, struct waiter *w)
+{
+    struct job *j = w ? waiter_job(w) : &s->waits.rest_job;
+    if (!w && atomic_exchange(&s->waits.rest_queued, true))
+        return; /* it is about to look */
+    *j = (struct job){.waiter = w, .kept = true};
+    submit(&s->pool, j, LANE_SHORT);
 }
 
 /* ---- life ---- */
@@ -225,6 +275,7 @@ static enum result thread_new(struct shard *s, int i)
     char name[24];
     snprintf(name, sizeof name, "pool-%d", i);
     enum result res = run_init(r, s);
+    r->away = true;
     if (res == RES_OK)
         res = os_thread_start(&s->pool.threads[i], name, pool_main, r);
     if (res != RES_OK) {

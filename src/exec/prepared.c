@@ -187,6 +187,8 @@ static enum result validate(struct run *r, uint64_t now_ms)
 {
     struct call *c = &r->call;
     struct shard *s = c->shard;
+    if (r->flags & CMD_EXEC && session_watch_broken(c->session))
+        return RES_RETRY; /* the ordinary way will say so */
     if (c->seen.used_dbs && s->dbs_sequence > c->snapshot)
         return RES_RETRY;
     if (r->saw_counts && front_visible(s->front) > c->snapshot)
@@ -205,12 +207,17 @@ static enum result validate(struct run *r, uint64_t now_ms)
     return valid ? RES_OK : RES_RETRY;
 }
 
-static void latch_end(struct shard *s, bool committed)
+void latch_end(struct shard *s, bool committed)
 {
+    committed |= wait_serve(s);
+    struct wait_left left = wait_take_left(s);
     clock_write_end(&s->clock);
     latch_release(&s->latch, shard_mono(s));
     if (committed)
         front_kick(s->front);
+    effects_tell(s);
+    if (unlikely(left.cold || left.more))
+        wait_hand_over(s, left);
 }
 
 static enum result commit_prepared(struct run *r, uint64_t *sequence)
@@ -259,11 +266,16 @@ static enum result prepare(struct run *r, const struct task *t, uint64_t *floor,
     c->overlay = &r->overlay;
     *floor = c->snapshot;
     enum result res = run_handler(r, t->fn);
-    if (res == RES_OK && !overlay_empty(&r->overlay)) {
+    if (res == RES_OK && r->needs_latch) {
+        res = RES_RETRY;
+    } else if (res == RES_OK && (!overlay_empty(&r->overlay) || r->must_validate)) {
         sched_point(SCHED_HANDOFF);
+        bool empty = overlay_empty(&r->overlay);
         res = commit_prepared(r, committed);
         if (res == RES_OK)
             *floor = *committed;
+        if (empty)
+            *committed = 0;
     }
     front_view_unref(c->view);
     c->view = NULL;

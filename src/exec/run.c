@@ -22,6 +22,8 @@ void run_fini(struct run *r)
 {
     if (r->stats)
         stats_give(r->call.shard, r->stats);
+    effects_drop(r);
+    wait_drop(r->waiter);
     arena_fini(&r->arena);
     overlay_fini(&r->overlay);
     free(r->hooks);
@@ -40,12 +42,22 @@ void run_begin(struct run *r, struct session *session, const struct command_entr
     r->hook_count = 0;
     r->failed = RES_OK;
     r->too_long = r->hit_held = r->saw_counts = r->slow = false;
+    r->in_exec = r->exec_failed = r->must_validate = r->needs_latch = r->waits_on = false;
+    r->inner_count = 0;
+    r->serving = NULL;
+    r->flags = 0;
+    if (unlikely(r->effects || r->waiter)) {
+        effects_drop(r);
+        wait_drop(r->waiter);
+        r->waiter = NULL;
+    }
     c->session = session;
     c->entry = entry;
     c->argc = argc;
     c->argv = argv;
     c->reply = reply;
     c->settings = atomic_load_explicit(&c->shard->settings, memory_order_acquire);
+    c->events = atomic_load_explicit(&c->shard->events, memory_order_relaxed);
     c->view = NULL;
     c->overlay = NULL;
     c->mode = 0;
@@ -69,6 +81,8 @@ void run_begin_task(struct run *r, const struct task *t)
 {
     r->seed = t->seed;
     run_begin(r, t->session, t->entry, t->argc, t->argv, t->reply);
+    r->flags = t->flags;
+    r->serving = t->serving;
 }
 
 uint64_t run_read_clock(struct run *r, uint64_t snapshot, uint64_t mono_ns)
@@ -113,6 +127,8 @@ void run_snapshot_latched(struct run *r, uint64_t mono_ns)
 
 enum result run_handler(struct run *r, command_fn *fn)
 {
+    if (unlikely(r->serving))
+        r->call.mode |= CALL_SERVED;
     enum result res = fn(&r->call);
     if (res == RES_OK && unlikely(r->failed != RES_OK))
         res = r->failed;

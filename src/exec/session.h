@@ -11,6 +11,11 @@
 
 struct session;
 struct sink_source;
+struct waiter;
+struct subscriber;
+struct multi;
+struct multi_rest;
+struct watch_set;
 struct call;
 struct command_entry;
 
@@ -27,11 +32,20 @@ struct session_ops {
     void (*rewound)(struct session *s, size_t at);
     void (*ref)(struct session *s); /* keeps session and arguments alive while a command is away */
     void (*unref)(struct session *s);
+    /* A command that was away waits for a key (call_wait): `w`, a reference of which is the session's now, ends with
+     * completed(), or with waiter_take() by whoever the session belongs to. Called on a pool thread that holds the latch:
+     * posts. NULL: this session never waits. */
+    void (*blocked)(struct session *s, struct waiter *w);
+    /* The session as a subscriber, made on demand (src/pubsub); NULL: it cannot be one. */
+    struct subscriber *(*subscribe)(struct session *s);
     /* "127.0.0.1:50000", for the slow log; called by the thread that has the session. May be NULL. */
     void (*address)(struct session *s, char out[64]);
 };
 
 enum session_reply_mode { SESSION_REPLY_ON, SESSION_REPLY_OFF, SESSION_REPLY_SKIP, SESSION_REPLY_SKIP_NEXT };
+
+/* What makes exec_run look closer. */
+enum session_state { SESSION_MULTI = 1, SESSION_SUBSCRIBED = 2 };
 
 struct session {
     const struct session_ops *ops;
@@ -43,6 +57,12 @@ struct session {
     bool no_touch, no_evict, monitor;
     bool close_after_reply;
     enum session_reply_mode reply_mode;
+    unsigned state;                /* enum session_state */
+    bool answers_later;            /* the command that ran has asked others; completed() brings its reply */
+    struct multi *multi;           /* SESSION_MULTI: what was queued (multi.c) */
+    struct multi_rest *rest;       /* what EXEC has left to do: exec_rest() */
+    struct watch_set *watched;     /* WATCH (watch.c); NULL: nothing */
+    struct subscriber *subscriber; /* SUBSCRIBE and the like (src/pubsub); NULL: never */
     struct buf name, lib_name, lib_version;
     const struct command_entry *last_command;
     uint64_t commands; /* run so far */

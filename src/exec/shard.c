@@ -26,7 +26,10 @@ static void shard_free(struct shard *s)
         run_fini(r);
         free(r);
     }
+    waits_fini(s);
+    watches_fini(s);
     stats_free_all(s);
+    effects_fini(s);
     slowlog_fini(s);
     latency_fini(s);
     clock_fini(&s->clock);
@@ -55,7 +58,8 @@ static struct shard *shard_new(const struct shard_options *options)
     latch_init(&s->latch, s->env);
     slowlog_init(s);
     latency_init(s);
-    if (clock_init(&s->clock, s->env) != RES_OK || touched_init(&s->touched) != RES_OK) {
+    effects_init(s);
+    if (watches_init(s) != RES_OK || waits_init(s) != RES_OK || clock_init(&s->clock, s->env) != RES_OK || touched_init(&s->touched) != RES_OK) {
         shard_free(s);
         return NULL;
     }
@@ -101,6 +105,8 @@ enum result shard_close(struct shard *s)
 struct front *shard_front(struct shard *s) { return s->front; }
 void shard_set_store(struct shard *s, void *store) { s->store = store; }
 void *shard_store(struct shard *s) { return s->store; }
+void shard_set_pubsub(struct shard *s, void *pubsub) { s->pubsub = pubsub; }
+void *shard_pubsub(struct shard *s) { return s->pubsub; }
 uint64_t shard_gate(struct shard *s) { return front_gate(s->front); }
 bool shard_frozen(struct shard *s) { return front_frozen(s->front); }
 
@@ -150,6 +156,8 @@ void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms)
     atomic_store(&s->pause, SHARD_PAUSE_OFF);
     restrict_set(s, RESTRICT_PAUSE, false);
     workers_wake(s, PARK_PAUSE);
+    if (atomic_load(&s->waits.blocked))
+        pool_submit_waiter(s, NULL);
 }
 
 enum shard_pause shard_paused(struct shard *s) { return (enum shard_pause)atomic_load(&s->pause); }

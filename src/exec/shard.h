@@ -105,13 +105,81 @@ void *call_background_arg(struct call *c);
 /* The process-wide clock of rule 7, in ms. */
 uint64_t shard_now_ms(struct shard *s);
 
+/* ---- MULTI: of a session, on its worker ---- */
+bool session_multi_begin(struct session *s);           /* false: no memory */
+void session_multi_end(struct session *s);             /* DISCARD, RESET, the end of the session */
+void session_multi_fail(struct session *s);            /* a command was refused before exec_run: EXEC will abort */
+int session_multi_count(const struct session *s);      /* commands queued; -1: no MULTI */
+size_t session_multi_memory(const struct session *s);
+bool session_multi_failed(const struct session *s);
+/* EXEC's handler, when nothing speaks against it: runs the queue. */
+enum result call_exec(struct call *c) MUST_CHECK;
+/* After EXEC, while session->rest: commands that could not run within it. *reply: EXEC's bytes, or, when this has answered
+ * EXEC_AWAY before, those that completed() brought; becomes the whole reply. EXEC_AWAY: completed() will come. */
+enum exec_outcome exec_rest(struct exec_worker *w, struct session *s, struct buf *reply);
+void session_rest_drop(struct session *s); /* the session ends */
+
+/* ---- WATCH ---- */
+struct watch_key {
+    uint32_t db;
+    struct slice key;
+    uint64_t hash;
+    bool exists, expired; /* alive; there, but its time has passed */
+};
+/* The session watches these, as they are now. Of a command that is CMD_LATCHED. */
+enum result call_watch(struct call *c, const struct watch_key *keys, size_t count) MUST_CHECK;
+/* EXEC: each key that is to be looked at. expired: it had, when it was watched, and does not count for that; exists: it is
+ * changed if it is there at all. */
+typedef enum result watched_fn(struct call *c, void *arg, const struct watch_key *key);
+enum result call_watched(struct call *c, watched_fn *each, void *arg) MUST_CHECK;
+bool session_watch_broken(const struct session *s); /* certain under the latch; what is broken stays so */
+void session_unwatch(struct shard *s, struct session *session);
+uint32_t session_watches(const struct session *s);
+/* Is the call one of EXEC's commands? */
+bool call_in_exec(struct call *c);
+
+/* ---- waiting for keys: call_wait() ---- */
+enum wait_end { WAIT_TIMEOUT = 1, WAIT_UNBLOCK, WAIT_UNBLOCK_ERROR, WAIT_CLOSE };
+/* After exec_run() said EXEC_AWAY: the session waits for a key; a reference. NULL: it is on the pool. */
+struct waiter *exec_take_waiter(struct exec_worker *w);
+/* Ends it. True: the session is the caller's again, with a reference (session_ops.unref) and the reply that is owed. False:
+ * it is being served; completed() comes, sooner or later. Any thread. */
+bool waiter_take(struct waiter *w, enum wait_end why);
+/* That reply; on the session's worker. */
+void exec_wait_over(struct exec_worker *worker, struct waiter *w, enum wait_end why, struct sink *reply);
+uint64_t waiter_deadline_ns(const struct waiter *w); /* of the monotonic clock; UINT64_MAX: never */
+void waiter_unref(struct waiter *w);
+uint64_t shard_blocked_clients(struct shard *s);
+
+/* ---- events and messages ---- */
+/* Classes of events (enum event_class) to be told; 0: none. */
+void shard_set_events(struct shard *s, unsigned classes);
+/* Is there anybody to hear of them? */
+void shard_event_listeners(struct shard *s, bool any);
+/* What src/pubsub keeps per shard. Set once, before the first command. */
+void shard_set_pubsub(struct shard *s, void *pubsub);
+void *shard_pubsub(struct shard *s);
+
 /* ---- CLIENT PAUSE ---- */
 enum shard_pause { SHARD_PAUSE_OFF, SHARD_PAUSE_WRITE, SHARD_PAUSE_ALL };
 void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
 enum shard_pause shard_paused(struct shard *s); /* any thread */
 
 /* ---- hooks of the server, set before the first command ---- */
+struct shard_effect {
+    const char *event; /* NULL: a message of PUBLISH, or, sharded, of SPUBLISH */
+    unsigned event_class;
+    uint32_t db;
+    bool sharded;
+    struct slice key, message; /* key: or the channel */
+    uint64_t floor;            /* when it may be shown */
+    uint64_t origin;           /* the session it comes from; 0: none */
+};
 struct shard_hooks {
+    /* Tells who listens; one call at a time, in the order in which all are to hear of it. Without the latch. */
+    void (*effect)(void *arg, const struct shard_effect *effect);
+    /* How many would hear of a message. May be called under the latch. */
+    uint64_t (*receivers)(void *arg, bool sharded, struct slice channel);
     /* A command has run (not a dropped run), its arguments still there; on the thread that ran it, which holds the latch
      * (of a write on a worker); only called while shard_monitors > 0. floor: when it may be shown. */
     void (*monitor)(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);

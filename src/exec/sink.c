@@ -67,34 +67,43 @@ enum result reply_not_integer(struct sink *s)
     return RES_OK;
 }
 
-void reply_result(struct sink *s, enum result code)
+void result_sentence(enum result code, char text[256])
 {
+    const char *sentence = NULL;
     switch (code) {
     case RES_NO_MEMORY:
-        s->ops->error(s, SLICE_LIT("OOM not enough memory to run this command"));
-        return;
+        sentence = "OOM not enough memory to run this command";
+        break;
     case RES_NO_SPACE:
-        s->ops->error(s,
-                      SLICE_LIT("MISCONF No space left on the disk for this write. Nothing was changed; writes go on "
-                                "when there is space again"));
-        return;
+        sentence = "MISCONF No space left on the disk for this write. Nothing was changed; writes go on when there is "
+                   "space again";
+        break;
     case RES_READ_ONLY:
-        s->ops->error(s,
-                      SLICE_LIT("MISCONF Writing the log failed, so that writes are refused until a restart. See the "
-                                "server's log"));
-        return;
+        sentence = "MISCONF Writing the log failed, so that writes are refused until a restart. See the server's log";
+        break;
     case RES_TOO_MANY:
-        s->ops->error(s, SLICE_LIT("ERR the command writes more than one command may"));
-        return;
+        sentence = "ERR the command writes more than one command may";
+        break;
     case RES_CORRUPT:
-        s->ops->error(s, SLICE_LIT("ERR the data of this command is damaged on disk. See the server's log"));
-        return;
+        sentence = "ERR the data of this command is damaged on disk. See the server's log";
+        break;
     case RES_IO:
-        s->ops->error(s, SLICE_LIT("ERR input/output error while reading the data of this command"));
-        return;
+        sentence = "ERR input/output error while reading the data of this command";
+        break;
     default:
-        (void)reply_error(s, "ERR %s", result_text(code));
+        break;
     }
+    if (sentence)
+        (void)snprintf(text, 256, "%s", sentence);
+    else
+        (void)snprintf(text, 256, "ERR %s", result_text(code));
+}
+
+void reply_result(struct sink *s, enum result code)
+{
+    char text[256];
+    result_sentence(code, text);
+    s->ops->error(s, slice_str(text));
 }
 
 /* ---- the sink that drops ---- */

@@ -68,6 +68,7 @@ enum result reply_wrong_type(struct sink *s);
 enum result reply_syntax_error(struct sink *s);
 enum result reply_not_integer(struct sink *s);
 /* The error for a result code that a handler returned instead of replying. */
+void result_sentence(enum result code, char text[256]);
 void reply_result(struct sink *s, enum result code);
 
 /* The RESP writer: appends to a buffer. exec/resp_sink.c */

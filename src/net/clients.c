@@ -15,12 +15,23 @@
 static enum result describe(struct connection *c, struct buf *out)
 {
     const struct session *s = &c->session;
-    char peer[64], local[64], flags[8];
+    const struct subscriber *sub = s->subscriber;
+    char peer[64], local[64], flags[12];
     size_t f = 0;
     connection_name_peer(c, peer);
     connection_name_local(c, local);
     if (s->monitor)
         flags[f++] = 'O';
+    if (subscriber_total(sub) > 0)
+        flags[f++] = 'P';
+    bool quiet = c->away && c->batch != NULL && c->waiter == NULL && !s->answers_later; /* another thread has it */
+    int queued = quiet ? -1 : session_multi_count(s);
+    if (queued >= 0)
+        flags[f++] = 'x';
+    if (c->waiter != NULL || (c->in_parked && shard_paused(c->reactor->shard) != SHARD_PAUSE_OFF))
+        flags[f++] = 'b';
+    if (!quiet && session_watch_broken(s))
+        flags[f++] = 'd';
     if (c->closing || s->close_after_reply)
         flags[f++] = 'c';
     if (c->is_unix)
@@ -40,13 +51,15 @@ static enum result describe(struct connection *c, struct buf *out)
     size_t unread = c->batch != NULL ? c->in.len : c->in.len - c->in.pos, pending = outbox_pending(&c->out);
     return buf_printf(
         out,
-        "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 "
-        "qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%d omem=%zu tot-mem=%zu events=%s "
+        "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=%zu psub=%zu ssub=%zu "
+        "multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%d omem=%zu tot-mem=%zu events=%s "
         "cmd=%s user=default redir=-1 resp=%d lib-name=%.*s lib-ver=%.*s\n",
         (unsigned long long)s->id, peer, local, c->fd, (int)s->name.len, (const char *)s->name.data,
         (unsigned long long)(now - s->created_ms) / 1000,
-        (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db, unread,
-        c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, c->out.buf.cap, c->out.buf.len, pending,
+        (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db,
+        sub ? sub->count[PUBSUB_CHANNEL] : 0, sub ? sub->count[PUBSUB_PATTERN] : 0, sub ? sub->count[PUBSUB_SHARD] : 0,
+        queued, quiet ? 0 : session_watches(s), unread, c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0,
+        quiet ? 0 : session_multi_memory(s), c->out.buf.cap, c->out.buf.len, pending,
         c->out.streams != NULL, pending ? outbox_memory(&c->out) : 0, connection_memory(c),
         c->write_waiting ? "rw" : "r", last ? last->full_name : "NULL", s->resp, (int)s->lib_name.len,
         (const char *)s->lib_name.data, (int)s->lib_version.len, (const char *)s->lib_version.data);
@@ -61,7 +74,7 @@ enum result net_client_info(struct call *c, struct buf *out)
 
 /* ---- questions that go round ---- */
 
-enum { ANSWER_LIST, ANSWER_COUNT, ANSWER_OLD_KILL };
+enum { ANSWER_LIST, ANSWER_COUNT, ANSWER_OLD_KILL, ANSWER_UNBLOCK };
 
 struct question;
 struct part { /* one reactor's */
@@ -76,6 +89,7 @@ struct question {
     uint64_t asker_id;
     int answer;
     bool kill;
+    enum wait_end unblock;
     struct client_filter filter;
     uint64_t *ids;
     char address[64], local_address[64], user[64];
@@ -98,7 +112,8 @@ static bool matches(const struct question *q, struct connection *c)
     char name[64];
     if (f->ids != NULL && !has_id(f, c->session.id))
         return false;
-    if (f->type != CLIENT_ANY && f->type != CLIENT_NORMAL)
+    enum client_type type = connection_class(c) == OUTPUT_PUBSUB ? CLIENT_PUBSUB : CLIENT_NORMAL;
+    if (f->type != CLIENT_ANY && f->type != (c->session.monitor ? CLIENT_REPLICA : type))
         return false;
     if (f->skip_me && c->session.id == q->asker_id)
         return false;
@@ -178,7 +193,7 @@ static void answer(struct question *q)
         killed += q->parts[i].killed;
     if (q->answer == ANSWER_LIST)
         reply_lines(q, &sink.sink);
-    else if (q->answer == ANSWER_COUNT)
+    else if (q->answer == ANSWER_COUNT || q->answer == ANSWER_UNBLOCK)
         reply_integer(&sink.sink, (int64_t)killed);
     else if (killed > 0)
         reply_ok(&sink.sink);
@@ -205,6 +220,10 @@ static void ask(struct reactor *r, struct mail *m)
             p->failed |= describe(c, &p->lines) != RES_OK;
             continue;
         }
+        if (q->answer == ANSWER_UNBLOCK) {
+            p->killed += connection_end_wait(c, q->unblock);
+            continue;
+        }
         p->killed++;
         if (c == q->asker)
             c->session.close_after_reply = true;
@@ -225,7 +244,7 @@ static bool copy_text(char out[64], struct slice text)
     return text.len < 64;
 }
 
-static void go_round(struct call *call, const struct client_filter *filter, int answer_kind, bool kill)
+static void go_round(struct call *call, const struct client_filter *filter, int answer_kind, enum wait_end unblock)
 {
     struct session *s = call->session;
     if (s->ops != &connection_session_ops) {
@@ -243,7 +262,8 @@ static void go_round(struct call *call, const struct client_filter *filter, int 
     q->asker = c;
     q->asker_id = s->id;
     q->answer = answer_kind;
-    q->kill = kill;
+    q->kill = answer_kind != ANSWER_LIST;
+    q->unblock = unblock;
     q->filter = *filter;
     if (filter->ids != NULL) {
         memcpy(q->ids, filter->ids, filter->id_count * sizeof *q->ids);
@@ -256,6 +276,7 @@ static void go_round(struct call *call, const struct client_filter *filter, int 
     q->part_count = n->reactor_count;
     atomic_init(&q->open, n->reactor_count);
     s->ops->ref(s);
+    s->answers_later = true;
     c->away = true;
     for (int i = 0; i < n->reactor_count; i++) {
         q->parts[i].question = q;
@@ -265,11 +286,17 @@ static void go_round(struct call *call, const struct client_filter *filter, int 
         reactor_post(&n->reactors[i], &q->parts[i].mail);
 }
 
-void net_client_list(struct call *c, const struct client_filter *filter) { go_round(c, filter, ANSWER_LIST, false); }
+void net_client_list(struct call *c, const struct client_filter *filter) { go_round(c, filter, ANSWER_LIST, 0); }
 
 void net_client_kill(struct call *c, const struct client_filter *filter, bool old_form)
 {
-    go_round(c, filter, old_form ? ANSWER_OLD_KILL : ANSWER_COUNT, true);
+    go_round(c, filter, old_form ? ANSWER_OLD_KILL : ANSWER_COUNT, 0);
+}
+
+void net_client_unblock(struct call *c, uint64_t id, bool error)
+{
+    struct client_filter one = {.type = CLIENT_ANY, .ids = &id, .id_count = 1};
+    go_round(c, &one, ANSWER_UNBLOCK, error ? WAIT_UNBLOCK_ERROR : WAIT_UNBLOCK);
 }
 
 /* ---- MONITOR ---- */

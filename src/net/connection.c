@@ -28,6 +28,14 @@
 #define CHOKE_BYTES (1024 * 1024)  /* unsent replies a client may always have before it is not served on */
 #define CHOKE_STRANGER (64 * 1024) /* the same, and the most, of one that has not authenticated */
 
+/* Of a connection that is not read from. */
+static bool client_is_gone(const struct connection *c)
+{
+    char byte;
+    ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
@@ -109,7 +117,7 @@ struct connection *connection_new(struct reactor *r, const struct newcomer *who)
     atomic_init(&c->refs, 1);
     c->session.ops = &connection_session_ops;
     c->session.id = who->id;
-    c->session.resp = 2;
+    c->session.resp = c->said_resp = 2;
     c->session.authenticated = !r->tuning.password_set;
     c->session.created_ms = c->session.active_ms = r->now_ms;
     c->session.connection = c;
@@ -146,6 +154,9 @@ void connection_unref(struct connection *c)
     buf_fini(&c->session.lib_name);
     buf_fini(&c->session.lib_version);
     buf_fini(&c->back.reply);
+    buf_fini(&c->later.bytes);
+    session_multi_end(&c->session);
+    session_rest_drop(&c->session);
     free(c);
 }
 
@@ -155,6 +166,11 @@ void connection_close(struct connection *c)
     if (c->closed)
         return;
     c->closed = true;
+    if (c->waiter != NULL)
+        (void)connection_end_wait(c, WAIT_CLOSE);
+    connection_unsubscribe(c);
+    if (!c->away) /* else it belongs to another thread: see come_back() */
+        session_unwatch(r->shard, &c->session);
     event_del(&c->read_event);
     if (c->write_waiting)
         event_del(&c->write_event);
@@ -187,7 +203,8 @@ bool connection_busy(const struct connection *c) { return c->batch != NULL || c-
 size_t connection_memory(const struct connection *c)
 {
     return sizeof *c + resp_input_memory(&c->in) + outbox_memory(&c->out) + (c->batch ? sizeof *c->batch : 0) +
-           c->session.name.cap + c->session.lib_name.cap + c->session.lib_version.cap;
+           c->session.name.cap + c->session.lib_name.cap + c->session.lib_version.cap + c->later.bytes.cap +
+           (c->away ? 0 : session_multi_memory(&c->session));
 }
 
 /* ---- reading ---- */
@@ -285,7 +302,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     c->readable = true;
     if (what & EV_CLOSED)
         c->eof = true;
-    if (may_go_on(c))
+    if (c->waiter != NULL && (c->eof || client_is_gone(c)))
+        connection_close(c);
+    else if (may_go_on(c))
         reactor_make_ready(c);
 }
 
@@ -363,6 +382,13 @@ static bool has_enough(const struct connection *c, size_t pending, uint64_t all)
     return pending > CHOKE_BYTES && all > c->reactor->tuning.output_budget;
 }
 
+enum output_class connection_class(const struct connection *c)
+{
+    if (c->session.monitor)
+        return OUTPUT_REPLICA;
+    return subscriber_total(c->session.subscriber) > 0 ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
+}
+
 /* Replies that the client does not take: within its limits, and is it served on? False: it was closed. */
 static bool keep_limits(struct connection *c)
 {
@@ -370,9 +396,7 @@ static bool keep_limits(struct connection *c)
     size_t pending = outbox_pending(&c->out);
     if (pending == 0 && c->counted_output == 0 && !c->choked)
         return true;
-    const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
-    if (c->session.monitor)
-        limit = &r->tuning.output_limit[OUTPUT_REPLICA];
+    const struct output_limit *limit = &r->tuning.output_limit[connection_class(c)];
     if (limit->hard && pending > (uint64_t)limit->hard) {
         log_warning("client %s closed: %zu bytes of replies not taken, client-output-buffer-limit", c->peer, pending);
         stat_add(&r->stats.cut_by_output_limit, 1);

@@ -8,6 +8,7 @@
  *   in_parked          its next command must wait (exec/shard.h EXEC_PARKED)
  *   choked             it does not take its replies; nothing is executed until it does
  *   readable           the kernel may have more from it (edge-triggered: we are told once)
+ *   waiter != NULL     the command that is away waits for a key (net/blocked.c)
  *   closing            nothing more is read or executed; closed when all is said
  *   closed             the socket is gone; the memory waits for the last reference */
 #ifndef VARVE_NET_CONNECTION_H
@@ -21,6 +22,7 @@
 #include "net/mailbox.h"
 #include "net/outbox.h"
 #include "proto/resp_parse.h"
+#include "pubsub/pubsub.h"
 
 struct reactor;
 
@@ -49,6 +51,7 @@ struct connection {
     uint16_t peer_port;
     bool in_ready, in_parked, in_held;
     bool away, choked, readable, eof, closing, closed, write_waiting, stream_reading, is_unix;
+    uint8_t said_resp; /* the session's protocol, also while that belongs to another thread */
     bool unproven; /* nothing was sent since the last read: see connection_probe() */
     struct event read_event, write_event;
     TAILQ_ENTRY(connection) all, ready, parked, held;
@@ -61,6 +64,15 @@ struct connection {
     uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */
     uint64_t input_bytes, output_bytes;
     char peer[48]; /* address without port */
+    struct waiter *waiter;
+    struct event wait_event;     /* its time is up */
+    struct subscriber subscriber; /* when session.subscriber points here (net/pushes.c) */
+    struct {                      /* what it is to be told behind the reply that is away */
+        struct buf bytes;
+        uint64_t floor;
+    } later;
+    struct mail blocked_mail; /* from a pool thread: it waits for this */
+    struct waiter *blocked_by;
     /* of a command that was away */
     struct {
         struct mail mail;
@@ -106,11 +118,23 @@ size_t connection_memory(const struct connection *c);
 void connection_name_peer(struct connection *c, char out[64]);
 void connection_name_local(const struct connection *c, char out[64]);
 
+/* Which limit of the output counts. */
+enum output_class connection_class(const struct connection *c);
+
+/* net/blocked.c: commands that wait for keys. */
+void connection_wait(struct connection *c, struct waiter *w); /* takes the reference */
+void connection_wait_over(struct connection *c);              /* the reply has come */
+/* Ends it; true: the reply (but of WAIT_CLOSE) is said. */
+bool connection_end_wait(struct connection *c, enum wait_end why);
+void session_blocked(struct session *s, struct waiter *w);
+
 /* net/requests.c: the RESP protocol of a connection. Parses what has come into a batch: true when there is one. */
 bool connection_parse(struct connection *c);
 /* Executes the batch; what stops it is in the state afterwards. */
 void connection_execute(struct connection *c);
 void connection_batch_free(struct connection *c);
+/* c->back.reply and its streams are the reply of the command that was away. */
+void connection_take_back(struct connection *c);
 extern const struct session_ops connection_session_ops;
 
 #endif

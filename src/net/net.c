@@ -53,6 +53,13 @@ enum result net_open(const struct net_options *options, struct net **out, struct
     n->shard = options->shard;
     os_mutex_init(&n->release_lock);
     os_mutex_init(&n->tuning_lock);
+    struct pubsub_options hub = {.listeners = options->reactors, .post = net_post_message, .arg = n};
+    if (pubsub_open(&hub, &n->pubsub) != RES_OK) {
+        os_mutex_fini(&n->release_lock);
+        os_mutex_fini(&n->tuning_lock);
+        free(n);
+        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    }
     streamer_init(&n->streamer);
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
@@ -77,6 +84,7 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
 {
     if (shard != NULL)
         n->shard = shard;
+    pubsub_serve(n->pubsub, n->shard);
     listeners_start(&n->listeners, n->reactors[0].base);
     for (int i = 0; i < n->reactor_count; i++) {
         enum result res = reactor_start(&n->reactors[i], n->shard);
@@ -116,6 +124,7 @@ void net_free(struct net *n)
         if (n->reactors[i].wake_fd >= 0)
             close(n->reactors[i].wake_fd);
     free(n->reactors);
+    pubsub_close(n->pubsub);
     os_mutex_fini(&n->release_lock);
     os_mutex_fini(&n->tuning_lock);
     free(n);
@@ -144,6 +153,11 @@ static void sum_stats(struct net *n, struct host_stats *out)
     os_mutex_lock(&n->tuning_lock);
     out->max_clients = n->tuning.max_clients;
     os_mutex_unlock(&n->tuning_lock);
+    out->blocked_clients = n->shard != NULL ? shard_blocked_clients(n->shard) : 0;
+    out->pubsub_clients = pubsub_clients(n->pubsub);
+    out->pubsub_channels = pubsub_names(n->pubsub, PUBSUB_CHANNEL);
+    out->pubsub_patterns = pubsub_names(n->pubsub, PUBSUB_PATTERN);
+    out->pubsub_shard_channels = pubsub_names(n->pubsub, PUBSUB_SHARD);
     bool paused = n->shard != NULL && shard_paused(n->shard) != SHARD_PAUSE_OFF; /* NULL: not started yet */
     for (int i = 0; i < n->reactor_count; i++) {
         struct reactor_stats *s = &n->reactors[i].stats;

@@ -49,7 +49,13 @@ void net_stats(struct net *n, struct host_stats *out);
 void net_reset_stats(struct net *n);
 /* For shard_hooks: MONITOR's lines. arg: the net. */
 void net_monitor(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
+/* For shard_hooks: events and messages. arg: the net. */
+void net_effect(void *arg, const struct shard_effect *effect);
+uint64_t net_receivers(void *arg, bool sharded, struct slice channel);
+/* notify-keyspace-events, as settled. */
+void net_set_events(struct net *n, struct shard *shard, const char *classes);
 /* For struct host_ops. */
+void net_client_unblock(struct call *c, uint64_t id, bool error);
 void net_client_list(struct call *c, const struct client_filter *filter);
 void net_client_kill(struct call *c, const struct client_filter *filter, bool old_form);
 enum result net_client_info(struct call *c, struct buf *out);

@@ -5,9 +5,12 @@
 #include "net/listener.h"
 #include "net/reactor.h"
 #include "net/streamer.h"
+#include "pubsub/pubsub.h"
 
 struct net {
     struct shard *shard;
+    struct pubsub *pubsub;
+    _Atomic unsigned events; /* PUBSUB_EVENTS_* */
     struct reactor *reactors;
     int reactor_count;
     struct listeners listeners;
@@ -22,6 +25,12 @@ struct net {
     struct host_stats before_reset;
     atomic_uint tuning_version;
 };
+
+/* pubsub_post_fn: net/pushes.c. */
+void net_post_message(void *arg, int listener, struct pubsub_slot *slot);
+struct subscriber *connection_subscriber(struct session *s);
+void connection_unsubscribe(struct connection *c); /* it closes */
+void connection_say_later(struct connection *c);   /* the reply that was away has come */
 
 /* Hands an accepted socket to the reactor with the fewest connections. On reactor 0. */
 void net_accepted(struct net *n, struct newcomer *who);

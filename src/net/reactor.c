@@ -231,8 +231,8 @@ void reactor_take_tuning(struct reactor *r)
 /* A client that has been idle or has not taken its replies for too long. */
 static bool outstayed(struct reactor *r, struct connection *c, uint64_t now)
 {
-    const struct output_limit *limit = &r->tuning.output_limit[OUTPUT_NORMAL];
-    if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor &&
+    const struct output_limit *limit = &r->tuning.output_limit[connection_class(c)];
+    if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor && connection_class(c) != OUTPUT_PUBSUB &&
         now > c->session.active_ms + r->tuning.timeout_s * 1000ull) {
         log_verbose("closing idle client %s", c->peer);
         stat_add(&r->stats.timed_out, 1);
@@ -291,7 +291,7 @@ static bool finished(struct reactor *r)
     for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
         next = TAILQ_NEXT(c, all);
         c->closing = true;
-        if (!connection_busy(c) || (stop == 2 && !c->away))
+        if (c->waiter != NULL || !connection_busy(c) || (stop == 2 && !c->away))
             connection_close(c);
     }
     bury(r);

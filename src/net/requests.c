@@ -113,7 +113,11 @@ static void sink_for(struct resp_sink *sink, struct connection *c)
 static void mind_reply_mode(struct connection *c, size_t mark)
 {
     struct session *s = &c->session;
+    c->said_resp = (uint8_t)s->resp;
     if (s->reply_mode == SESSION_REPLY_ON)
+        return;
+    const uint32_t notices = CMD_PUBSUB | CMD_SUBSCRIBER; /* of SUBSCRIBE and its like: pushes rather than replies */
+    if (s->last_command != NULL && (s->last_command->command->flags & notices) == notices)
         return;
     if (s->reply_mode == SESSION_REPLY_SKIP_NEXT) {
         s->reply_mode = SESSION_REPLY_SKIP;
@@ -146,10 +150,29 @@ static void reject(struct connection *c, const struct request *q, struct resp_si
     const struct command_entry *entry = command_resolve(q->argc, q->argv, text);
     assert(entry == NULL);
     sink->sink.ops->error(&sink->sink, slice_str(text));
+    session_multi_fail(&c->session);
     shard_count_error(c->reactor->worker, slice_str(text));
     entry = command_lookup(q->argv[0]);
     if (entry != NULL)
         shard_count_rejected(c->reactor->worker, entry);
+}
+
+/* EXEC has been answered, from `mark` on, but for some of its commands. False: they have asked others, who answer later. */
+static bool finish_exec(struct connection *c, size_t mark)
+{
+    struct buf reply = BUF_INIT;
+    if (buf_append(&reply, c->out.buf.data + mark, c->out.buf.len - mark) != RES_OK) {
+        c->session.close_after_reply = true;
+        session_rest_drop(&c->session);
+        return true;
+    }
+    c->out.buf.len = mark;
+    if (exec_rest(c->reactor->worker, &c->session, &reply) == EXEC_AWAY)
+        return false;
+    if (buf_append(&c->out.buf, reply.data, reply.len) != RES_OK)
+        c->session.close_after_reply = true;
+    buf_fini(&reply);
+    return true;
 }
 
 #define WARM_REQUESTS 32
@@ -167,6 +190,7 @@ static void warm_rest(struct connection *c)
 static bool run_one(struct connection *c, const struct request *q, struct resp_sink *sink)
 {
     size_t mark = c->out.buf.len;
+    struct waiter *waiter;
     c->reactor->executed++;
     if (q->entry == NULL) {
         reject(c, q, sink);
@@ -184,6 +208,8 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
             c->batch->next++;
             c->away = true;
             warm_rest(c);
+            if ((waiter = exec_take_waiter(c->reactor->worker)) != NULL)
+                connection_wait(c, waiter);
             return false;
         }
     }
@@ -197,6 +223,8 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
         connection_close(c);
         return false;
     }
+    if (unlikely(c->session.rest != NULL) && !finish_exec(c, mark))
+        return false;
     mind_reply_mode(c, mark);
     if (c->session.close_after_reply) {
         c->closing = true;
@@ -234,6 +262,9 @@ void connection_execute(struct connection *c)
 static bool take_reply(struct connection *c)
 {
     size_t mark = c->out.buf.len;
+    if (unlikely(c->session.rest != NULL) &&
+        exec_rest(c->reactor->worker, &c->session, &c->back.reply) == EXEC_AWAY)
+        return true;
     if (mark == 0 && c->out.buf.data == NULL) {
         c->out.buf = c->back.reply;
         c->back.reply = BUF_INIT;
@@ -248,22 +279,37 @@ static bool take_reply(struct connection *c)
     return true;
 }
 
-static void come_back(struct reactor *r, struct mail *m)
+void connection_take_back(struct connection *c)
 {
-    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
     struct request_batch *b = c->batch;
-    (void)r;
+    c->away = false;
     if (!c->closed) {
         if (!take_reply(c))
             connection_close(c);
         else if (c->session.close_after_reply)
             c->closing = true;
+    } else {
+        session_unwatch(c->reactor->shard, &c->session);
     }
     buf_fini(&c->back.reply);
     outbox_cut_streams(&c->back.streams, 0);
+    if (c->session.rest != NULL && c->session.answers_later) {
+        c->away = true; /* CLIENT LIST within EXEC, or the like */
+        return;
+    }
+    c->session.answers_later = false;
+    connection_say_later(c);
     if (!c->closed && b != NULL && (c->session.close_after_reply || (b->next == b->count && b->error == NULL)))
         end_batch(c);
     connection_back(c);
+}
+
+static void come_back(struct reactor *r, struct mail *m)
+{
+    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
+    (void)r;
+    connection_wait_over(c);
+    connection_take_back(c);
     connection_unref(c);
 }
 
@@ -296,6 +342,8 @@ static void session_address(struct session *s, char out[64]) { connection_name_p
 const struct session_ops connection_session_ops = {
     .protocol = "resp",
     .completed = session_completed,
+    .blocked = session_blocked,
+    .subscribe = connection_subscriber,
     .stream = session_stream,
     .rewound = session_rewound,
     .ref = session_ref,

@@ -149,8 +149,20 @@ static bool host_shutdown(unsigned flags)
     return true;
 }
 
+static void on_effect(void *arg, const struct shard_effect *effect)
+{
+    const struct server *s = arg;
+    net_effect(s->net, effect);
+}
+static uint64_t on_receivers(void *arg, bool sharded, struct slice channel)
+{
+    const struct server *s = arg;
+    return net_receivers(s->net, sharded, channel);
+}
+
 static const struct host_ops host_functions = {
     .client_list = net_client_list,
+    .client_unblock = net_client_unblock,
     .client_kill = net_client_kill,
     .client_info = net_client_info,
     .monitor = net_client_monitor,
@@ -201,6 +213,7 @@ static void on_settings(void *arg, const struct settings *now)
     struct net_tuning net;
     net_tuning_from(s, now, &net);
     net_tune(s->net, &net);
+    net_set_events(s->net, s->shard, now->notify_keyspace_events);
     tune_shard(s);
     union {
         const struct settings *in;
@@ -343,7 +356,13 @@ enum result server_open(struct server **out, struct errmsg *msg)
     if (res == RES_OK)
         res = open_data(s, set, msg);
     if (res == RES_OK) {
-        struct shard_hooks hooks = {.monitor = on_command, .failure = on_log_failure, .arg = s};
+        struct shard_hooks hooks = {
+            .effect = on_effect,
+            .receivers = on_receivers,
+            .monitor = on_command,
+            .failure = on_log_failure,
+            .arg = s,
+        };
         shard_set_hooks(s->shard, &hooks);
         the_server = s;
         fill_host(s);

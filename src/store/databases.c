@@ -186,8 +186,7 @@ enum result store_flush_db(struct call *c, uint32_t db)
             return r;
     }
     call_count(c, old, -keys, -expires);
-    call_signal_dbs(c);
-    if ((r = expiry_database_changed(c, db)) != RES_OK)
+    if ((r = call_signal_dbs(c, db, db)) != RES_OK || (r = expiry_database_changed(c, db)) != RES_OK)
         return r;
     return map_write(c, m);
 }
@@ -198,14 +197,15 @@ enum result store_swap_db(struct call *c, uint32_t a, uint32_t b)
     struct store *s = store_of(c);
     if (a >= s->databases || b >= s->databases)
         return RES_RANGE;
+    if (a == b)
+        return RES_OK;
     enum result r = map_for_change(c, &m);
     if (r != RES_OK)
         return r;
     uint32_t keyspace = m->keyspace[a];
     m->keyspace[a] = m->keyspace[b];
     m->keyspace[b] = keyspace;
-    call_signal_dbs(c);
-    if ((r = expiry_database_changed(c, a)) != RES_OK || (r = expiry_database_changed(c, b)) != RES_OK)
+    if ((r = call_signal_dbs(c, a, b)) != RES_OK || (r = expiry_database_changed(c, a)) != RES_OK || (r = expiry_database_changed(c, b)) != RES_OK)
         return r;
     return map_write(c, m);
 }

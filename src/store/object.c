@@ -94,10 +94,26 @@ enum result store_read(struct call *c, struct store_key *key, int flags, struct 
         if ((r = expiry_met_due_key(c, key)) != RES_OK)
             return r;
     }
-    if (!(flags & LOOKUP_NO_STATS))
-        store_count_lookup(c, out);
+    if (!(flags & LOOKUP_NO_STATS)) {
+        c->keyspace_hits += out->exists;
+        c->keyspace_misses += !out->exists;
+    }
+    if (unlikely(c->events & EVENT_MISS) && !out->exists && !(flags & LOOKUP_NO_EVENT) &&
+        (r = call_event(c, EVENT_MISS, "keymiss", key->db, key->user)) != RES_OK)
+        return r;
     if (!(flags & LOOKUP_NO_TOUCH))
         recency_touch(c, key);
+    return RES_OK;
+}
+
+enum result store_peek(struct call *c, struct store_key *key, bool *alive, bool *expired)
+{
+    struct object o;
+    enum result r = object_load(c, key, &o);
+    if (r != RES_OK)
+        return r;
+    *expired = o.exists && is_expired(c, o.expire_ms);
+    *alive = o.exists && !*expired;
     return RES_OK;
 }
 
@@ -131,8 +147,11 @@ enum result store_delete(struct call *c, struct object *o, enum signal_kind kind
         r = expiry_reindex(c, key, 0, &index_ms);
     if (r == RES_OK)
         r = call_signal(c, key->db, key->user, key->hash, kind);
-    if (r == RES_OK && kind & SIGNAL_EXPIRED)
+    if (r == RES_OK && kind & SIGNAL_EXPIRED) {
         r = call_on_commit(c, count_expired, NULL);
+        if (r == RES_OK)
+            r = call_event(c, EVENT_EXPIRED, "expired", key->db, key->user);
+    }
     if (r != RES_OK)
         return r;
     call_count(c, key->keyspace, -1, o->expire_ms ? -1 : 0);
@@ -168,6 +187,8 @@ enum result object_replace(struct call *c, struct object *o, struct meta *m, int
                         flags & OBJECT_UNSEEN ? SIGNAL_UNSEEN
                         : existed             ? SIGNAL_WRITE
                                               : SIGNAL_WRITE | SIGNAL_NEW);
+    if (r == RES_OK && !existed)
+        r = call_event(c, EVENT_NEW, "new", key->db, key->user);
     if (unlikely(r != RES_OK))
         return r;
     if (!existed || had_expiry != (m->expire_ms > 0))

@@ -77,17 +77,22 @@ struct object {
 enum store_lookup_flags {
     LOOKUP_NO_STATS = 1, /* does not count as hit or miss */
     LOOKUP_NO_TOUCH = 2, /* does not count as a use of the key (OBJECT IDLETIME) */
+    LOOKUP_NO_EVENT = 4, /* that it is missing is no event */
 };
 /* An expired key is missing (exists = false), nothing is written. Counts a hit or miss. */
 enum result store_read(struct call *c, struct store_key *key, int flags, struct object *out) MUST_CHECK;
 /* Counts a hit or miss: for writers that Redis counts as readers (GETSET, GETEX, GETDEL, SET with GET). */
 static inline void store_count_lookup(struct call *c, const struct object *o)
 {
-    if (o->exists)
+    if (o->exists) {
         c->keyspace_hits++;
-    else
+    } else {
         c->keyspace_misses++;
+        call_event_or_fail(c, EVENT_MISS, "keymiss", o->key->db, o->key->user);
+    }
 }
+/* What is there, for WATCH: alive, or expired and not yet deleted. Changes and counts nothing. */
+enum result store_peek(struct call *c, struct store_key *key, bool *alive, bool *expired) MUST_CHECK;
 /* For writers: an expired key is deleted first in the same batch, with its event. Counts no hit or miss. */
 enum result store_write(struct call *c, struct store_key *key, struct object *out) MUST_CHECK;
 

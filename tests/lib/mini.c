@@ -337,8 +337,9 @@ static enum result cmd_flush(struct call *c)
 {
     struct engine_key k = {SLICE_LIT("Sdbs"), 0};
     k.hash = engine_hash(k.bytes);
-    call_signal_dbs(c);
-    enum result r = call_put(c, &k, SLICE_LIT("new"));
+    enum result r = call_signal_dbs(c, 0, 0);
+    if (r == RES_OK)
+        r = call_put(c, &k, SLICE_LIT("new"));
     if (r == RES_OK)
         reply_ok(c->reply);
     return r;
