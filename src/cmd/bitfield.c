@@ -178,8 +178,10 @@ static bool fit(const struct field_op *op, int128 sum, uint64_t *out)
     if (sum < min || sum > max) {
         if (op->overflow == OVERFLOW_FAIL)
             return false;
+        /* Redis computes max - value in 64 bits: there a SET next to -2^63 is above everything. */
+        bool wraps = op->op == FIELD_SET && max - sum > INT64_MAX && op->bits < 64;
         if (op->overflow == OVERFLOW_SAT)
-            sum = sum < min ? min : max;
+            sum = sum < min && !wraps ? min : max;
     }
     *out = (uint64_t)sum & (op->bits < 64 ? (UINT64_C(1) << op->bits) - 1 : UINT64_MAX);
     return true;

@@ -256,7 +256,7 @@ static enum result run_select(struct call *c)
     if (!arg_i64(c, 1, &db))
         return RES_OK;
     if (db < INT32_MIN || db > INT32_MAX)
-        return reply_not_integer(c->reply);
+        return reply_error(c->reply, "ERR value is out of range, value must between %d and %d", INT32_MIN, INT32_MAX);
     if (db < 0 || db >= c->settings->databases)
         return reply_error(c->reply, "ERR DB index is out of range");
     c->session->db = (uint32_t)db;

@@ -158,6 +158,7 @@ static enum result open_wal(struct front *f, const struct recovered *r, struct e
                             .mode = f->o.fsync,
                             .segment_bytes = f->o.log_segment_bytes,
                             .ring_bytes = f->o.log_ring_bytes,
+                            .leave_bytes = 2 * f->o.memtable_bytes,
                             .epoch = f->identity.boot_epoch,
                             .base = r->base,
                             .number = r->number,

@@ -183,7 +183,10 @@ enum result wal_reserve(struct wal *w, uint64_t bytes)
             return RES_NO_SPACE;
     atomic_store(&w->space_wanted, true);
     w->budget = look_up_budget(w); /* it may have come before the wish was seen */
-    return need <= w->budget ? RES_OK : RES_WOULD_BLOCK;
+    if (need <= w->budget)
+        return RES_OK;
+    wal_wake_preparer(w); /* which may have thought that smaller batches are all that comes */
+    return RES_WOULD_BLOCK;
 }
 
 uint8_t *wal_put(struct wal *w, uint64_t bytes)

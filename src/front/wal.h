@@ -14,7 +14,9 @@
  *     prepared - position >= bytes pending in the ring, each batch with a header of its own, + what may be lost at
  *     the end of each file (less than the largest batch so far)
  * where position and prepared count bytes over all files of this process' life. Groups made of several batches only
- * need less. What is full is recycled once the engine has what it covers (wal_release).
+ * need less. What is full is recycled once the engine has what it covers (wal_release). On a disk that is nearly full the
+ * preparer goes no further ahead than it must and leaves the rest to the tables: were it to take that too, no memtable
+ * could be written any more, and so no log be recycled.
  *
  * Failure of a write or sync is final (wal_failed): marks stop, nothing more is written.
  *
@@ -50,6 +52,7 @@ struct wal_options {
     const char *dir; /* DIR/wal, exists */
     enum front_fsync mode;
     uint64_t segment_bytes, ring_bytes;
+    uint64_t leave_bytes; /* of the disk, for tables, as long as the log can do without */
     uint8_t uuid[16];
     uint64_t epoch;
     uint64_t base;           /* the last sequence given */
@@ -73,8 +76,8 @@ struct wal {
 
     /* The latch holder's. */
     alignas(64) uint64_t put_head;
-    uint64_t budget; /* bytes that may be put before the marks have to be looked at again */
-    uint64_t largest;
+    uint64_t budget;          /* bytes that may be put before the marks have to be looked at again */
+    _Atomic uint64_t largest; /* the preparer reads it */
     uint64_t put_sequence;
 
     alignas(64) _Atomic uint64_t head; /* published */

@@ -185,10 +185,26 @@ static enum result prepare_step(struct wal *w)
     return res;
 }
 
+/* So little is left of the disk that it is left to the tables. */
+static bool must_leave_room(const struct wal *w)
+{
+    uint64_t left;
+    return w->o.leave_bytes != 0 && w->o.env->ops->space(w->o.env, w->dir, &left) == RES_OK &&
+           left < w->o.leave_bytes + SYNC_PIECE;
+}
+
+/* What the log cannot do without: wal_reserve finds a place for another batch as large as the largest so far. */
+static uint64_t least_ahead(const struct wal *w)
+{
+    uint64_t batch = atomic_load(&w->largest) + WAL_BATCH_OVERHEAD + LOG_START_RECORD;
+    return (4 + w->ring.size / w->o.segment_bytes) * batch + SYNC_PIECE;
+}
+
 static bool prepared_enough(const struct wal *w)
 {
     uint64_t prepared = atomic_load(&w->prepared), position = atomic_load(&w->position);
-    return prepared - position >= wal_prepare_goal(w);
+    uint64_t ahead = prepared - position;
+    return ahead >= wal_prepare_goal(w) || (ahead >= least_ahead(w) && must_leave_room(w));
 }
 
 static void remove_surplus(struct wal *w)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/input_budget.h"
 #include "net/net_internal.h"
 
 #define READ_LEAST 4096
@@ -192,6 +193,7 @@ void connection_close(struct connection *c)
     }
     atomic_fetch_sub_explicit(&r->net->output_bytes_held, c->counted_output, memory_order_relaxed);
     c->counted_output = 0;
+    input_uncount(c);
     TAILQ_REMOVE(&r->all, c, all);
     TAILQ_INSERT_TAIL(&r->dead, c, all);
     atomic_fetch_sub(&r->connections, 1);
@@ -241,8 +243,11 @@ static bool receive(struct connection *c)
         c->readable = (size_t)n == room || c->eof;
         c->unproven = true;
         c->session.active_ms = r->now_ms;
-        if (resp_input_memory(&c->in) > r->tuning.query_limit) {
+        size_t memory = resp_input_memory(&c->in);
+        bool within = memory <= r->tuning.query_limit;
+        if (!within)
             log_warning("client %s closed: client-query-buffer-limit reached", c->peer);
+        if (!within || !input_within_budget(c, memory)) {
             stat_add(&r->stats.cut_by_query_limit, 1);
             connection_close(c);
             return false;
@@ -339,6 +344,8 @@ void connection_run(struct connection *c)
         return;
     if (c->batch == NULL && resp_input_empty(&c->in))
         give_input_back(c);
+    if (c->counted_input && c->batch == NULL)
+        input_count(c, resp_input_memory(&c->in));
     if (may_go_on(c) && (c->batch != NULL || c->readable || !resp_input_empty(&c->in)))
         reactor_make_ready(c);
 }

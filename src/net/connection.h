@@ -60,6 +60,7 @@ struct connection {
     struct outbox out;
     uint64_t floor;        /* what is in the output waits for it: session.floor as it was when the last command ended */
     size_t counted_output; /* our share of net.output_bytes_held */
+    size_t counted_input;  /* our share of net.input_bytes_held */
     uint64_t wrote_ms;     /* when it last took something, or a stream began */
     uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */
     uint64_t input_bytes, output_bytes;

@@ -20,6 +20,7 @@ struct net_tuning {
     uint64_t query_limit; /* client-query-buffer-limit */
     uint64_t
         output_budget; /* all unsent replies together; beyond it a client with over 1 MiB of them is not read from */
+    uint64_t input_budget; /* all requests on their way together; 0: none */
     struct output_limit output_limit[OUTPUT_CLASSES];
 };
 struct net_options {

@@ -17,6 +17,7 @@ struct net {
     struct streamer streamer;
     _Atomic uint64_t next_id, clients, accepted, rejected;
     _Atomic uint64_t output_bytes_held; /* of all connections: compared with tuning.output_budget */
+    _Atomic uint64_t input_bytes_held;  /* the same, with tuning.input_budget (input_budget.h) */
     /* Orders what goes to several reactors: every client sees one order. Leaf lock, held for as long as it takes to put
      * one message into each mailbox. */
     struct os_mutex release_lock;

@@ -47,6 +47,9 @@ struct reactor {
     struct connection_list all, ready, parked, held, dead;
     _Atomic uint64_t connections; /* any thread reads */
     atomic_int monitors;
+    _Atomic uint64_t input_held; /* our part of net.input_bytes_held; any thread reads */
+    atomic_bool room_asked;      /* room_mail is on its way */
+    struct mail room_mail;
     uint64_t gate, waiting_floor;
     uint64_t now_ms; /* wall clock, taken once per turn of the loop */
     uint64_t stop_at_ms;

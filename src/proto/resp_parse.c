@@ -16,6 +16,9 @@
 
 #define UNAUTHENTICATED_ARGUMENTS 10
 #define UNAUTHENTICATED_BULK 16384
+/* Memory for a big argument grows with what has come of it: a length that was only announced would count as memory in
+ * use, and stop everybody's writes. */
+#define BIG_FIRST (256 * 1024)
 
 struct argument {
     size_t offset, len; /* of the bytes in the buffer */
@@ -27,6 +30,7 @@ struct resp_partial {
     int64_t remaining; /* arguments to come; 0: the first line is not whole yet */
     int64_t bulk;      /* length of the argument being received; -1: its header is not whole yet */
     uint8_t *big;      /* its own memory, when it is big ... */
+    size_t big_cap;    /* ... how long that is so far ... */
     size_t big_fill;   /* ... and how much of it has come */
     struct argument *args;
     struct slice *argv; /* the finished request */
@@ -221,7 +225,10 @@ static enum resp_status bulk_body(struct resp_input *in, struct resp_partial *p)
         if (len <= RESP_BIG_ARGUMENT)
             return RESP_MORE;
         /* What has come of it moves to its place and leaves the buffer, in which the bytes behind it will follow. */
-        p->big = malloc(len);
+        p->big_cap = len < BIG_FIRST ? len : BIG_FIRST;
+        if (p->big_cap < have)
+            p->big_cap = have < len ? have : len;
+        p->big = malloc(p->big_cap);
         if (p->big == NULL)
             return RESP_NO_MEMORY;
         p->big_fill = have < len ? have : len;
@@ -407,6 +414,17 @@ enum resp_status resp_parse(struct resp_input *in, const struct resp_limits *lim
 
 /* ---- room ---- */
 
+static bool grow_big(struct resp_partial *p)
+{
+    size_t len = (size_t)p->bulk, cap = p->big_cap > len / 2 ? len : 2 * p->big_cap;
+    uint8_t *big = realloc(p->big, cap);
+    if (big == NULL)
+        return false;
+    p->big = big;
+    p->big_cap = cap;
+    return true;
+}
+
 int resp_input_room(struct resp_input *in, size_t want, struct iovec iov[2])
 {
     struct resp_partial *p = in->partial;
@@ -418,7 +436,11 @@ int resp_input_room(struct resp_input *in, size_t want, struct iovec iov[2])
     }
     int n = 0;
     if (p != NULL && p->big != NULL && p->big_fill < (size_t)p->bulk) {
-        iov[n++] = (struct iovec){p->big + p->big_fill, (size_t)p->bulk - p->big_fill};
+        if (p->big_fill == p->big_cap && !grow_big(p))
+            return 0;
+        iov[n++] = (struct iovec){p->big + p->big_fill, p->big_cap - p->big_fill};
+        if (p->big_cap < (size_t)p->bulk)
+            return n;
         want = RESP_BLOCK / 4; /* a little for what comes behind it */
     } else if (p != NULL && p->bulk >= 0 && p->big == NULL && (size_t)p->bulk + 2 > in->len - p->at) {
         size_t missing = (size_t)p->bulk + 2 - (in->len - p->at);
@@ -443,7 +465,7 @@ void resp_input_received(struct resp_input *in, size_t n)
 {
     struct resp_partial *p = in->partial;
     if (p != NULL && p->big != NULL && p->big_fill < (size_t)p->bulk) {
-        size_t part = (size_t)p->bulk - p->big_fill;
+        size_t part = p->big_cap - p->big_fill;
         part = n < part ? n : part;
         p->big_fill += part;
         n -= part;
@@ -460,7 +482,7 @@ size_t resp_input_memory(const struct resp_input *in)
         sum += sizeof *p + p->cap * sizeof *p->args;
         for (size_t i = 0; i < p->argc; i++)
             sum += p->args[i].own ? p->args[i].len : 0;
-        sum += p->big ? p->big_fill : 0;
+        sum += p->big ? p->big_cap : 0;
     }
     return sum;
 }

@@ -4,7 +4,7 @@
  * it (resp_input_room), and takes requests out (resp_parse) whose arguments are slices of these bytes: nothing is copied
  * and nothing is allocated while requests arrive whole. A request that arrives in parts is resumed where it stopped, so
  * that the work stays linear however the bytes are cut. An argument longer than RESP_BIG_ARGUMENT that is still on its
- * way gets memory of exactly its size, and the rest of it is read to its place.
+ * way gets memory of its own that grows with it up to exactly its size, and the rest of it is read to its place.
  *
  * Two forms (https://redis.io/docs/latest/develop/reference/protocol-spec/):
  *     *2\r\n$3\r\nGET\r\n$1\r\nk\r\n      array of bulk strings; binary safe

@@ -200,6 +200,7 @@ static void net_tuning_from(const struct server *s, const struct settings *set, 
         .bulk_max = (uint64_t)set->proto_max_bulk_len,
         .query_limit = (uint64_t)set->client_query_buffer_limit,
         .output_budget = (uint64_t)set->maxmemory / 8,
+        .input_budget = (uint64_t)set->maxmemory / 4,
     };
     memcpy(t->output_limit, set->client_output_buffer_limit, sizeof t->output_limit);
 }

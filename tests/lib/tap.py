@@ -16,7 +16,8 @@ to skip. `tap.main()` runs them all, or those whose name contains an argument of
 exits with 1 when one failed.
 
 `tap.LONG` says whether this is `make check-long`; tap.pick(short, long) chooses a count by it. `tap.SANITIZER` is 'asan',
-'tsan' or '': a sanitized server is slow, so choose counts and time limits by it.
+'tsan' or '': a sanitized server is slow, so choose counts by it. Time limits are multiplied by `tap.PATIENCE`, which is 1, more
+with a sanitizer, and what VARVE_TEST_PATIENCE says; until() does so itself.
 """
 import os
 import sys
@@ -25,6 +26,7 @@ import traceback
 
 LONG = bool(os.environ.get('VARVE_TEST_LONG'))
 SANITIZER = os.environ.get('VARVE_SANITIZER', '')
+PATIENCE = float(os.environ.get('VARVE_TEST_PATIENCE') or (6 if SANITIZER else 1))
 
 
 class Failed(AssertionError):
@@ -92,7 +94,8 @@ def matches(got, pattern):
 
 
 def until(condition, seconds=10, step=0.01, what='condition'):
-    """Wait until condition() is true and return its value; fail after `seconds`."""
+    """Wait until condition() is true and return its value; fail after `seconds` (times PATIENCE)."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()

@@ -200,7 +200,7 @@ def small_commands():
         tap.eq(c.call('SELECT', 'a'), E(b'ERR value is not an integer or out of range'))
         tap.eq(c.call('SELECT', '16'), E(b'ERR DB index is out of range'))
         tap.eq(c.call('SELECT', '-1'), E(b'ERR DB index is out of range'))
-        tap.eq(c.call('SELECT', '99999999999'), E(b'ERR value is not an integer or out of range'))
+        tap.eq(c.call('SELECT', '99999999999'), E(b'ERR value is out of range, value must between -2147483648 and 2147483647'))
         tap.eq(c.call('SELECT', '9'), OK)
         tap.eq(c.call('SET', 'in9', 'x'), OK)
         tap.eq(c.call('RESET'), resp.Simple(b'RESET'))

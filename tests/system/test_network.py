@@ -485,7 +485,7 @@ def a_unix_socket_serves_with_its_permissions():
             tap.eq(c.call('SET', 'k', 'v'), OK)
             tap.eq(c.pipeline([('GET', 'k')] * 1000), [b'v'] * 1000)
             line = c.call('CLIENT', 'INFO')
-            tap.matches(line, b'addr=' + path.encode() + b':0 ')
+            tap.matches(line, b'addr=' + path.encode()[:60] + b':0 ')  # no more of it is shown
             tap.matches(line, b'flags=U ')
             value = b'y' * 5000000
             tap.eq(c.call('SET', 'big', value), OK)

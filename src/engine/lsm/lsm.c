@@ -311,8 +311,9 @@ static enum result recover(struct lsm *lsm, struct errmsg *msg)
     if (r != RES_OK)
         return errmsg_set(msg, r, "%s: no memory", lsm->dir);
     r = lsm->env->ops->list(lsm->env, lsm->sst, highest_number, &highest);
-    if (r == RES_OK || r == RES_NOT_FOUND)
-        r = lsm->env->ops->list(lsm->env, lsm->dir, highest_number, &highest);
+    if (r != RES_OK && r != RES_NOT_FOUND)
+        return errmsg_set(msg, r, "%s: cannot list the directory: %s", lsm->sst, result_text(r));
+    r = lsm->env->ops->list(lsm->env, lsm->dir, highest_number, &highest);
     if (r != RES_OK)
         return errmsg_set(msg, r, "%s: cannot list the directory: %s", lsm->dir, result_text(r));
     lsm->next_number = highest + 1;

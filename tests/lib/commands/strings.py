@@ -7,7 +7,7 @@ def table(g):
 
     def bit_offset():
         return r.choice([r.randrange(0, 64), r.randrange(0, 2000), r.randrange(0, 200000), -1, 2**32,
-                         2**32 - 1 if r.random() < 0.01 else 7])
+                         2**32 - 1 if r.random() < 0.0005 else 7])
 
     def bitfield_ops(read_only):
         ops = []
