@@ -308,6 +308,21 @@ static void finish_table(struct front *f, const struct batch *b)
     f->table_source = NULL;
 }
 
+#define PRUNE_AGAIN 1000 /* commits; then the keeper has seen to it that old views go */
+
+/* Memory of versions that nobody can see any more. A view that somebody holds for long, or one that has been the newest
+ * for long, forbids it: then there shall be a younger one, so that the next ones hold that. */
+static void prune(struct front *f, uint64_t sequence)
+{
+    if (sequence < f->prune_at)
+        return;
+    if (memtable_prune(f->active, view_held_from(f)))
+        return;
+    f->prune_at = sequence + PRUNE_AGAIN;
+    atomic_store_explicit(&f->view_aged, true, memory_order_relaxed);
+    atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);
+}
+
 uint64_t front_commit(struct front *f, const struct batch *b)
 {
     assert(f->reserved == b);
@@ -318,6 +333,7 @@ uint64_t front_commit(struct front *f, const struct batch *b)
         log_batch_put(wal_put(f->wal, f->reserved_bytes), f->reserved_bytes, b);
     if (unlikely(b->table != NULL))
         attach_table(f, b, sequence);
+    f->active->settled = front_gate(f);
     for (size_t i = 0; i < b->count; i++)
         memtable_insert(f->active, &b->records[i].key, b->records[i].kind, b->records[i].value, sequence);
     counters_apply(&f->counters, b->counters, b->counter_count, sequence);
@@ -327,6 +343,8 @@ uint64_t front_commit(struct front *f, const struct batch *b)
         f->populate_at = memtable_used(f->active) + TELL_KEEPER_EVERY;
         atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);
     }
+    if (unlikely(memtable_prune_due(f->active)))
+        prune(f, sequence);
     add(&f->commits, 1);
     add(&f->commit_records, b->count);
     sched_point(SCHED_PUBLISH);

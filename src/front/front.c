@@ -41,6 +41,8 @@ static struct front *front_new(const struct front_options *o)
     f->log_long = 2 * f->o.memtable_bytes;
     f->populate_at = UINT64_MAX;
     os_mutex_init(&f->view_lock);
+    os_mutex_init(&f->views_lock);
+    f->newest_link = &f->oldest_view;
     os_mutex_init(&f->gate_lock);
     os_mutex_init(&f->flush_lock);
     os_mutex_init(&f->keep_lock);
@@ -100,6 +102,7 @@ static enum result tear_down(struct front *f)
     if (f->lock && f->lock->ops->close(f->lock) != RES_OK && res == RES_OK)
         res = RES_IO;
     os_mutex_fini(&f->view_lock);
+    os_mutex_fini(&f->views_lock);
     os_mutex_fini(&f->gate_lock);
     os_mutex_fini(&f->flush_lock);
     os_mutex_fini(&f->keep_lock);
@@ -343,6 +346,7 @@ void front_stats(struct front *f, struct front_stats *out)
         if (f->sources[i]->memtable) {
             out->memtable_bytes += memtable_used(f->sources[i]->memtable);
             out->memtable_records += get(&f->sources[i]->memtable->records);
+            out->memtable_pruned += get(&f->sources[i]->memtable->pruned);
         }
     os_mutex_unlock(&f->view_lock);
     if (f->wal) {

@@ -166,7 +166,7 @@ void front_set_cache_bytes(struct front *f, uint64_t bytes);
 struct front_stats {
     struct engine_stats engine;
     uint64_t visible, written, durable, gate;
-    uint64_t memtable_bytes, memtables, memtable_records;
+    uint64_t memtable_bytes, memtables, memtable_records, memtable_pruned;
     uint64_t log_bytes_written, log_writes, log_syncs, log_groups, log_segments, log_bytes_live, log_ring_bytes;
     uint64_t log_sync_ns_total, log_sync_ns_max;
     uint64_t commits, commit_records, reserve_waits, pace_waits;

@@ -48,6 +48,9 @@ struct front_view {
     struct front *front;
     struct engine_view *engine;
     struct epoch_entry retired;
+    uint64_t low;               /* no snapshot chosen with this view is below it */
+    struct front_view *younger; /* in the list of those that are not destroyed */
+    struct front_view **link;
     int count;
     struct front_source *sources[SOURCES_MAX];
 };
@@ -94,6 +97,11 @@ struct front {
     _Atomic bool read_only; /* frozen */
     _Atomic uint64_t told;  /* on_gate's last, without a log */
 
+    struct os_mutex views_lock;      /* a leaf */
+    struct front_view *oldest_view;  /* views_lock: all that may still be read through, by age */
+    struct front_view **newest_link; /* views_lock */
+    uint64_t prune_at;               /* the latch holder's: when pruning is tried again after a held view forbade it */
+
     struct os_mutex gate_lock; /* front_wait */
     struct os_cond gate_cond;
     _Atomic int gate_waiters;
@@ -107,6 +115,7 @@ struct front {
     struct os_mutex keep_lock;
     struct os_cond keep_wake;
     _Atomic bool keeper_wanted; /* front_kick wakes it */
+    _Atomic bool view_aged;     /* the keeper shall publish another one */
     bool keeper_woken;
     struct front_source *dead; /* to be reused or freed */
     _Atomic int dead_count;
@@ -130,6 +139,8 @@ void source_unref(struct front_source *s);
 /* Publishes a view of the present sources in `room` (allocated by the caller, who keeps nothing). */
 void view_publish(struct front *f, struct front_view *room) REQUIRES(f->view_lock);
 void view_drop_all(struct front *f);
+/* No snapshot that somebody keeps beyond an epoch section is below this. Anybody; 0 when it cannot be told now. */
+uint64_t view_held_from(struct front *f);
 void view_engine_changed(void *front);
 
 /* commit.c */

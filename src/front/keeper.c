@@ -76,6 +76,8 @@ static void keep(struct front *f)
             free(s);
         }
     }
+    if (atomic_exchange(&f->view_aged, false))
+        view_engine_changed(f);
     epoch_poll();
     if (atomic_load(&f->spare))
         front_tell_space(f);
