@@ -183,10 +183,17 @@ static enum result switch_memtable(struct front *f)
     return RES_OK;
 }
 
+/* What replaying takes: reading and checking bytes, and putting records into a memtable. Measured, generously. */
+#define REPLAY_NS_PER_BYTE 1
+#define REPLAY_NS_PER_RECORD 400
+
 static bool log_is_long(const struct front *f)
 {
-    return f->wal && !memtable_empty(f->active) &&
-           atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position > f->log_long;
+    if (!f->wal || memtable_empty(f->active))
+        return false;
+    uint64_t bytes = atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position;
+    uint64_t records = atomic_load_explicit(&f->active->records, memory_order_relaxed);
+    return bytes > f->log_long || bytes * REPLAY_NS_PER_BYTE + records * REPLAY_NS_PER_RECORD > f->replay_most;
 }
 
 /* What committing a private table needs, so that it cannot fail then: a source and a view for it, and an empty memtable
@@ -227,6 +234,8 @@ static enum result reserve_memory(struct front *f, const struct batch *b)
 
 static enum result try_reserve(struct front *f, const struct batch *b)
 {
+    if (unlikely(atomic_load_explicit(&f->disk_low, memory_order_relaxed)) && !front_batch_shrinks(b))
+        return RES_NO_SPACE;
     enum result res = reserve_memory(f, b);
     if (res == RES_OK && f->wal)
         res = wal_reserve(f->wal, f->reserved_bytes);

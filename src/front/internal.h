@@ -79,6 +79,7 @@ struct front {
     struct front_view *table_view;
     _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;
     uint64_t log_long;    /* log bytes after which a memtable is sealed early */
+    uint64_t replay_most; /* ns that replaying one memtable may take */
     double pace_tokens;   /* bytes */
     uint64_t pace_at;     /* when they were counted */
     uint64_t populate_at; /* the active memtable's use at which the keeper is told */
@@ -94,6 +95,9 @@ struct front {
 
     _Atomic(struct front_source *) spare;
     _Atomic bool space_wanted;
+    _Atomic bool disk_low;  /* the reserve is spent: only deletes */
+    uint64_t reserve_target; /* 0: none */
+    bool reserve_held;      /* the keeper's */
     _Atomic bool read_only; /* frozen */
     _Atomic uint64_t told;  /* on_gate's last, without a log */
 
@@ -163,6 +167,15 @@ enum result front_forget_logs(struct front *f, uint64_t sequence) MUST_CHECK;
 void front_keep_thread(void *front);
 void front_wake_keeper(struct front *f);
 struct front_source *front_make_spare(struct front *f);
+
+/* reserve.c */
+/* The file system is full: called by whoever met it, without locks. */
+void front_spend_reserve(void *front);
+void front_reserve_at_start(struct front *f);
+/* The keeper's: makes it when it is not there. True: it has to be tried again in a while. */
+bool front_keep_reserve(struct front *f);
+/* Does the batch only delete? */
+bool front_batch_shrinks(const struct batch *b);
 
 /* pace.c */
 bool front_pace_update(struct front *f);
