@@ -100,6 +100,8 @@ static void settle_memory(struct settings *s, const struct snapshot *running)
         if (s->memtable_size < MIB)
             s->memtable_size = MIB;
     }
+    if (s->disk_reserve == 0)
+        s->disk_reserve = s->memtable_size + s->memtable_size / 4 + 4 * MIB;
     if (s->cache_size == 0) {
         int64_t rest =
             s->maxmemory - (s->memtables_max + MEMTABLES_READY) * s->memtable_size - s->log_buffer_size - FIXED_MEMORY;

@@ -70,6 +70,8 @@ struct engine_options {
     bool create;               /* make an empty engine when there is none */
     /* the current view has been replaced (compaction); never called inside absorb/attach */
     void (*on_change)(void *arg);
+    /* a compaction found the file system full and will be tried again; may be NULL */
+    void (*on_full)(void *arg);
     /* a background write failed: engine is read-only */
     void (*on_failure)(void *arg, enum result why, const char *sentence);
     void *arg;

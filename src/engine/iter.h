@@ -3,7 +3,7 @@
  * An iterator stands on a record or nowhere. Movers return RES_OK when it stands on a record, RES_NOT_FOUND when the
  * range is left (it stands nowhere then), RES_WOULD_BLOCK when it may not wait and memory does not have it (it stands
  * nowhere; the same move may be repeated by a caller who may wait, on an iterator opened without ITER_NOWAIT), or an
- * error. key and value stay valid until the next move or close. Not thread-safe; bounds are fixed when it is opened. */
+ * error. Waiting for the disk and being led over thousands of tombstones are the same to who may not wait. key and value stay valid until the next move or close. Not thread-safe; bounds are fixed when it is opened. */
 #ifndef VARVE_ENGINE_ITER_H
 #define VARVE_ENGINE_ITER_H
 

@@ -9,9 +9,12 @@
  * A child that goes on giving the least key (a run of sequential keys) costs two comparisons a step; one child alone
  * costs none. */
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "engine/engine.h"
+
+#define SKIP_MOST 4096 /* tombstones that a caller who may not wait is led over: some 0.3 ms */
 
 struct merge {
     struct iter it;
@@ -19,6 +22,7 @@ struct merge {
     struct iter **children; /* newest first */
     size_t n, live;
     bool forward, show_tombstones;
+    unsigned patience; /* so many tombstones may still be skipped; UINT_MAX: any number */
     void (*on_close)(void *arg);
     void *arg;
     uint8_t place[ENGINE_KEY_MAX]; /* a copy of the key to seek to while children move */
@@ -101,6 +105,10 @@ static enum result settle(struct merge *m)
             m->it.value = top->value;
             m->it.kind = top->kind;
             return RES_OK;
+        }
+        if (m->patience != UINT_MAX && m->patience-- == 0) {
+            m->patience = 0;
+            return fail(m, RES_WOULD_BLOCK);
         }
         enum result r = pass(m);
         if (r != RES_OK)
@@ -227,6 +235,7 @@ enum result iter_merge_with(struct iter **children, size_t n, int flags, void (*
         .n = n,
         .forward = true,
         .show_tombstones = flags & ITER_TOMBSTONES,
+        .patience = flags & ITER_NOWAIT ? SKIP_MOST : UINT_MAX,
         .on_close = on_close,
         .arg = arg,
     };

@@ -183,10 +183,17 @@ static enum result switch_memtable(struct front *f)
     return RES_OK;
 }
 
+/* What replaying takes: reading and checking bytes, and putting records into a memtable. Measured, generously. */
+#define REPLAY_NS_PER_BYTE 1
+#define REPLAY_NS_PER_RECORD 400
+
 static bool log_is_long(const struct front *f)
 {
-    return f->wal && !memtable_empty(f->active) &&
-           atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position > f->log_long;
+    if (!f->wal || memtable_empty(f->active))
+        return false;
+    uint64_t bytes = atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position;
+    uint64_t records = atomic_load_explicit(&f->active->records, memory_order_relaxed);
+    return bytes > f->log_long || bytes * REPLAY_NS_PER_BYTE + records * REPLAY_NS_PER_RECORD > f->replay_most;
 }
 
 /* What committing a private table needs, so that it cannot fail then: a source and a view for it, and an empty memtable
@@ -227,6 +234,8 @@ static enum result reserve_memory(struct front *f, const struct batch *b)
 
 static enum result try_reserve(struct front *f, const struct batch *b)
 {
+    if (unlikely(atomic_load_explicit(&f->disk_low, memory_order_relaxed)) && !front_batch_shrinks(b))
+        return RES_NO_SPACE;
     enum result res = reserve_memory(f, b);
     if (res == RES_OK && f->wal)
         res = wal_reserve(f->wal, f->reserved_bytes);
@@ -308,6 +317,21 @@ static void finish_table(struct front *f, const struct batch *b)
     f->table_source = NULL;
 }
 
+#define PRUNE_AGAIN 1000 /* commits; then the keeper has seen to it that old views go */
+
+/* Memory of versions that nobody can see any more. A view that somebody holds for long, or one that has been the newest
+ * for long, forbids it: then there shall be a younger one, so that the next ones hold that. */
+static void prune(struct front *f, uint64_t sequence)
+{
+    if (sequence < f->prune_at)
+        return;
+    if (memtable_prune(f->active, view_held_from(f)))
+        return;
+    f->prune_at = sequence + PRUNE_AGAIN;
+    atomic_store_explicit(&f->view_aged, true, memory_order_relaxed);
+    atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);
+}
+
 uint64_t front_commit(struct front *f, const struct batch *b)
 {
     assert(f->reserved == b);
@@ -318,6 +342,7 @@ uint64_t front_commit(struct front *f, const struct batch *b)
         log_batch_put(wal_put(f->wal, f->reserved_bytes), f->reserved_bytes, b);
     if (unlikely(b->table != NULL))
         attach_table(f, b, sequence);
+    f->active->settled = front_gate(f);
     for (size_t i = 0; i < b->count; i++)
         memtable_insert(f->active, &b->records[i].key, b->records[i].kind, b->records[i].value, sequence);
     counters_apply(&f->counters, b->counters, b->counter_count, sequence);
@@ -327,6 +352,8 @@ uint64_t front_commit(struct front *f, const struct batch *b)
         f->populate_at = memtable_used(f->active) + TELL_KEEPER_EVERY;
         atomic_store_explicit(&f->keeper_wanted, true, memory_order_relaxed);
     }
+    if (unlikely(memtable_prune_due(f->active)))
+        prune(f, sequence);
     add(&f->commits, 1);
     add(&f->commit_records, b->count);
     sched_point(SCHED_PUBLISH);

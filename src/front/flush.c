@@ -186,6 +186,10 @@ void front_flush_thread(void *front)
         os_mutex_unlock(&f->flush_lock);
         struct front_source *s = next_to_flush(f);
         enum result res = s ? flush_source(f, s) : RES_OK;
+        if (res == RES_NO_SPACE && f->reserve_target && !atomic_load(&f->disk_low)) {
+            front_spend_reserve(f);
+            res = flush_source(f, s);
+        }
         if (s && res == RES_OK) {
             atomic_store(&f->flush_refused, false);
             front_tell_space(f);

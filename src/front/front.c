@@ -15,6 +15,8 @@ static void fill_defaults(struct front_options *o)
         o->memtable_bytes = (uint64_t)64 << 20;
     if (o->memtable_bytes < 4096)
         o->memtable_bytes = 4096;
+    if (o->replay_ns == 0)
+        o->replay_ns = 200000000;
     if (o->memtables_max == 0)
         o->memtables_max = 3;
     if (o->memtables_max < 2)
@@ -39,8 +41,11 @@ static struct front *front_new(const struct front_options *o)
     fill_defaults(&f->o);
     f->ops = o->engine;
     f->log_long = 2 * f->o.memtable_bytes;
+    f->replay_most = f->o.replay_ns / 2; /* another one may be on its way to the engine */
     f->populate_at = UINT64_MAX;
     os_mutex_init(&f->view_lock);
+    os_mutex_init(&f->views_lock);
+    f->newest_link = &f->oldest_view;
     os_mutex_init(&f->gate_lock);
     os_mutex_init(&f->flush_lock);
     os_mutex_init(&f->keep_lock);
@@ -102,6 +107,7 @@ static enum result tear_down(struct front *f)
     if (f->lock && f->lock->ops->close(f->lock) != RES_OK && res == RES_OK)
         res = RES_IO;
     os_mutex_fini(&f->view_lock);
+    os_mutex_fini(&f->views_lock);
     os_mutex_fini(&f->gate_lock);
     os_mutex_fini(&f->flush_lock);
     os_mutex_fini(&f->keep_lock);
@@ -123,6 +129,7 @@ static enum result open_engine(struct front *f, bool fresh, uint64_t *boundary, 
     options.create = fresh;
     options.on_change = view_engine_changed;
     options.on_failure = front_fail;
+    options.on_full = front_spend_reserve;
     options.arg = f;
     *state = slice_of(NULL, 0);
     enum result res = f->ops->open(&options, &f->engine, boundary, state, msg);
@@ -166,9 +173,12 @@ static enum result open_wal(struct front *f, const struct recovered *r, struct e
                             .on_progress = front_progress,
                             .on_space = on_log_space,
                             .on_failure = front_fail,
+                            .on_full = front_spend_reserve,
                             .arg = f};
     memcpy(o.uuid, f->identity.uuid, sizeof(o.uuid));
     enum result res = wal_open(&o, &f->wal, msg);
+    if (res == RES_OK)
+        wal_set_frugal(f->wal, atomic_load(&f->disk_low));
     for (size_t i = 0; res == RES_OK && i < r->file_count; i++) {
         const struct recovered_file *file = &r->files[i];
         if (file->needed)
@@ -226,6 +236,8 @@ static enum result open_persistent(struct front *f, struct recovered *r, struct 
     uint64_t boundary = 0;
     struct slice state = {NULL, 0};
     enum result res = identity_begin(f, &fresh, msg);
+    if (res == RES_OK)
+        front_reserve_at_start(f);
     if (res == RES_OK)
         res = make_wal_dir(f, msg);
     if (res == RES_OK)
@@ -346,6 +358,7 @@ void front_stats(struct front *f, struct front_stats *out)
         if (f->sources[i]->memtable) {
             out->memtable_bytes += memtable_used(f->sources[i]->memtable);
             out->memtable_records += get(&f->sources[i]->memtable->records);
+            out->memtable_pruned += get(&f->sources[i]->memtable->pruned);
         }
     os_mutex_unlock(&f->view_lock);
     if (f->wal) {
@@ -361,6 +374,7 @@ void front_stats(struct front *f, struct front_stats *out)
     out->recovery_ms = f->recovery_ms;
     out->torn_bytes = f->torn_bytes;
     out->views = get(&f->views);
+    out->disk_low = atomic_load(&f->disk_low);
     out->frozen = front_frozen(f);
     out->frozen_why = f->failed_why;
 }

@@ -34,6 +34,8 @@ struct front_options {
     int memtables_max;            /* 0: 3; active and sealed ones; no more: RES_WOULD_BLOCK from front_reserve */
     uint64_t log_segment_bytes;   /* 0: 64 MiB */
     uint64_t log_ring_bytes;      /* 0: 8 MiB; a power of two */
+    uint64_t replay_ns;           /* 0: 200 ms; about so long a restart may replay: memtables are sealed earlier */
+    uint64_t reserve_bytes;       /* kept on the file system for deletes once it is full; 0: none */
     struct engine_options tuning; /* cache_bytes, block_bytes, table_bytes ...; env, dir, callbacks are filled in */
     /* Called by whichever thread caused it, with no lock held, never inside front_commit. Must be quick: they post
      * messages. May be NULL. */
@@ -92,7 +94,7 @@ struct batch {
 /* Log bytes of a batch before compression: what front_reserve must be told. */
 size_t front_batch_bytes(const struct batch *b);
 /* May the batch be committed now? RES_OK; RES_WOULD_BLOCK: no log space or memtable yet, on_space will tell;
- * RES_NO_SPACE: the file system refuses; RES_READ_ONLY: frozen; RES_INVALID: larger than any log record may be (write
+ * RES_NO_SPACE: the file system refuses, and this is more than a delete or the reserve is used up; RES_READ_ONLY: frozen; RES_INVALID: larger than any log record may be (write
  * it as a private table). Never waits. */
 enum result front_reserve(struct front *f, const struct batch *b) MUST_CHECK;
 /* Cannot fail after front_reserve said yes for this batch under the same hold of the latch. Returns its sequence. */
@@ -166,12 +168,13 @@ void front_set_cache_bytes(struct front *f, uint64_t bytes);
 struct front_stats {
     struct engine_stats engine;
     uint64_t visible, written, durable, gate;
-    uint64_t memtable_bytes, memtables, memtable_records;
+    uint64_t memtable_bytes, memtables, memtable_records, memtable_pruned;
     uint64_t log_bytes_written, log_writes, log_syncs, log_groups, log_segments, log_bytes_live, log_ring_bytes;
     uint64_t log_sync_ns_total, log_sync_ns_max;
     uint64_t commits, commit_records, reserve_waits, pace_waits;
     uint64_t recovered_commits, recovered_bytes, recovery_ms, torn_bytes;
     uint64_t views;
+    int disk_low; /* the file system is full: only deletes */
     int frozen;
     enum result frozen_why;
 };

@@ -48,6 +48,9 @@ struct front_view {
     struct front *front;
     struct engine_view *engine;
     struct epoch_entry retired;
+    uint64_t low;               /* no snapshot chosen with this view is below it */
+    struct front_view *younger; /* in the list of those that are not destroyed */
+    struct front_view **link;
     int count;
     struct front_source *sources[SOURCES_MAX];
 };
@@ -76,6 +79,7 @@ struct front {
     struct front_view *table_view;
     _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;
     uint64_t log_long;    /* log bytes after which a memtable is sealed early */
+    uint64_t replay_most; /* ns that replaying one memtable may take */
     double pace_tokens;   /* bytes */
     uint64_t pace_at;     /* when they were counted */
     uint64_t populate_at; /* the active memtable's use at which the keeper is told */
@@ -91,8 +95,16 @@ struct front {
 
     _Atomic(struct front_source *) spare;
     _Atomic bool space_wanted;
+    _Atomic bool disk_low;  /* the reserve is spent: only deletes */
+    uint64_t reserve_target; /* 0: none */
+    bool reserve_held;      /* the keeper's */
     _Atomic bool read_only; /* frozen */
     _Atomic uint64_t told;  /* on_gate's last, without a log */
+
+    struct os_mutex views_lock;      /* a leaf */
+    struct front_view *oldest_view;  /* views_lock: all that may still be read through, by age */
+    struct front_view **newest_link; /* views_lock */
+    uint64_t prune_at;               /* the latch holder's: when pruning is tried again after a held view forbade it */
 
     struct os_mutex gate_lock; /* front_wait */
     struct os_cond gate_cond;
@@ -107,6 +119,7 @@ struct front {
     struct os_mutex keep_lock;
     struct os_cond keep_wake;
     _Atomic bool keeper_wanted; /* front_kick wakes it */
+    _Atomic bool view_aged;     /* the keeper shall publish another one */
     bool keeper_woken;
     struct front_source *dead; /* to be reused or freed */
     _Atomic int dead_count;
@@ -130,6 +143,8 @@ void source_unref(struct front_source *s);
 /* Publishes a view of the present sources in `room` (allocated by the caller, who keeps nothing). */
 void view_publish(struct front *f, struct front_view *room) REQUIRES(f->view_lock);
 void view_drop_all(struct front *f);
+/* No snapshot that somebody keeps beyond an epoch section is below this. Anybody; 0 when it cannot be told now. */
+uint64_t view_held_from(struct front *f);
 void view_engine_changed(void *front);
 
 /* commit.c */
@@ -152,6 +167,15 @@ enum result front_forget_logs(struct front *f, uint64_t sequence) MUST_CHECK;
 void front_keep_thread(void *front);
 void front_wake_keeper(struct front *f);
 struct front_source *front_make_spare(struct front *f);
+
+/* reserve.c */
+/* The file system is full: called by whoever met it, without locks. */
+void front_spend_reserve(void *front);
+void front_reserve_at_start(struct front *f);
+/* The keeper's: makes it when it is not there. True: it has to be tried again in a while. */
+bool front_keep_reserve(struct front *f);
+/* Does the batch only delete? */
+bool front_batch_shrinks(const struct batch *b);
 
 /* pace.c */
 bool front_pace_update(struct front *f);

@@ -9,6 +9,7 @@
 #define AHEAD ((uint64_t)8 << 20)
 #define POLL_NS 50000000 /* while old views wait for their readers */
 #define PACE_NS 1000000  /* while writers are paced */
+#define LOW_NS 200000000 /* while the disk is full */
 
 void front_wake_keeper(struct front *f)
 {
@@ -76,6 +77,8 @@ static void keep(struct front *f)
             free(s);
         }
     }
+    if (atomic_exchange(&f->view_aged, false))
+        view_engine_changed(f);
     epoch_poll();
     if (atomic_load(&f->spare))
         front_tell_space(f);
@@ -89,12 +92,14 @@ void front_keep_thread(void *front)
         f->keeper_woken = false;
         os_mutex_unlock(&f->keep_lock);
         keep(f);
-        bool pacing = front_pace_update(f);
+        bool pacing = front_pace_update(f), low = front_keep_reserve(f);
         os_mutex_lock(&f->keep_lock);
         if (f->stop || f->keeper_woken)
             continue;
         if (pacing)
             os_cond_wait_for(&f->keep_wake, &f->keep_lock, PACE_NS);
+        else if (low)
+            os_cond_wait_for(&f->keep_wake, &f->keep_lock, LOW_NS);
         else if (atomic_load(&f->views) > 1 || !atomic_load(&f->spare))
             os_cond_wait_for(&f->keep_wake, &f->keep_lock, POLL_NS);
         else

@@ -2,35 +2,95 @@
 #include "front/log_reader.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 
-#define FILE_MAX ((size_t)4 << 30)
+#define FILE_MAX ((uint64_t)4 << 30)
+#define PIECE ((size_t)256 << 10)
+
+static bool load_piece(struct log_reader *r, size_t piece)
+{
+    size_t at = piece * PIECE, want = r->len - at < PIECE ? r->len - at : PIECE, got = 0;
+    enum result res = r->file->ops->pread(r->file, r->data + at, want, at, 0, &got);
+    if (res == RES_OK && got != want)
+        res = RES_IO; /* it has become shorter */
+    if (res != RES_OK)
+        r->failed = res;
+    r->loaded[piece] = res == RES_OK;
+    return res == RES_OK;
+}
+
+/* Are these bytes there, and in memory? */
+static bool have(struct log_reader *r, uint64_t offset, uint64_t len)
+{
+    if (offset > r->len || r->len - offset < len)
+        return false;
+    if (!r->file || len == 0)
+        return true;
+    for (size_t piece = offset / PIECE; piece <= (offset + len - 1) / PIECE; piece++)
+        if (!r->loaded[piece] && !load_piece(r, piece))
+            return false;
+    return true;
+}
+
+static bool header_at(struct log_reader *r, uint64_t offset, struct log_header *h)
+{
+    return have(r, offset, LOG_HEADER_BYTES) && log_header_get(r->data + offset, r->number, offset, h) &&
+           h->length <= r->len - offset - LOG_HEADER_BYTES && (h->type == LOG_START) == (offset == 0);
+}
 
 /* A whole valid record at the offset. */
-static bool record_at(const struct log_reader *r, uint64_t offset, struct log_header *h, struct slice *payload)
+static bool record_at(struct log_reader *r, uint64_t offset, struct log_header *h, struct slice *payload)
 {
-    if (offset > r->len || r->len - offset < LOG_HEADER_BYTES)
-        return false;
-    if (!log_header_get(r->data + offset, r->number, offset, h))
-        return false;
-    if (h->length > r->len - offset - LOG_HEADER_BYTES || (h->type == LOG_START) != (offset == 0))
+    if (!header_at(r, offset, h) || !have(r, offset + LOG_HEADER_BYTES, h->length))
         return false;
     *payload = slice_of(r->data + offset + LOG_HEADER_BYTES, h->length);
     return log_payload_ok(h, offset, *payload);
 }
 
-enum result log_reader_open(struct log_reader *r, struct env *env, const char *path, uint64_t number)
+/* Memory for all of it, of which only what is read will be touched. */
+static enum result map_file(struct log_reader *r, struct env *env, const char *path)
 {
-    *r = (struct log_reader){.number = number};
-    enum result res = env_read_file(env, path, FILE_MAX, &r->data, &r->len);
+    uint64_t size = 0;
+    enum result res = env->ops->open(env, path, ENV_READ, &r->file);
     if (res != RES_OK)
         return res;
+    res = r->file->ops->size(r->file, &size);
+    if (res == RES_OK && size > FILE_MAX)
+        res = RES_RANGE;
+    if (res != RES_OK)
+        return res;
+    r->len = (size_t)size;
+    r->loaded = calloc(r->len / PIECE + 1, 1);
+    void *p = mmap(NULL, r->len + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED || !r->loaded)
+        return RES_NO_MEMORY; /* (the mapping, if there is one, is found by nobody: memory is short anyway) */
+    (void)madvise(p, r->len + 1, MADV_HUGEPAGE);
+    r->data = p;
+    return RES_OK;
+}
+
+enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number)
+{
+    *r = (struct log_reader){.number = number};
+    enum result res = map_file(r, env, path);
+    if (res != RES_OK)
+        log_reader_close(r);
+    return res;
+}
+
+enum result log_reader_open(struct log_reader *r, struct env *env, const char *path, uint64_t number)
+{
     struct slice payload;
+    enum result res = log_reader_open_any(r, env, path, number);
+    if (res != RES_OK)
+        return res;
     if (!record_at(r, 0, &r->start_header, &payload) || r->start_header.type != LOG_START ||
         !log_start_get(payload, &r->start)) {
+        res = r->failed != RES_OK ? r->failed : RES_NOT_FOUND;
         log_reader_close(r);
-        return RES_NOT_FOUND;
+        return res;
     }
     r->offset = log_record_bytes(payload.len);
     return RES_OK;
@@ -38,25 +98,58 @@ enum result log_reader_open(struct log_reader *r, struct env *env, const char *p
 
 void log_reader_close(struct log_reader *r)
 {
-    free(r->data);
+    if (!r->file)
+        free(r->data);
+    else if (r->data)
+        (void)munmap(r->data, r->len + 1);
+    if (r->file)
+        (void)r->file->ops->close(r->file); /* only read */
+    free(r->loaded);
     *r = (struct log_reader){0};
 }
 
-enum log_step log_reader_next(struct log_reader *r, struct log_header *h, struct slice *payload)
+enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_header *h, struct slice *payload)
 {
-    if (!record_at(r, r->offset, h, payload))
+    *payload = slice_of(NULL, 0);
+    bool good = header_at(r, r->offset, h) && h->type == LOG_GROUP && h->batches > 0 &&
+                h->first + h->batches - 1 <= known;
+    if (!good)
+        good = record_at(r, r->offset, h, payload);
+    if (!good)
         return LOG_STEP_BAD;
     r->offset += log_record_bytes(h->length);
     return LOG_STEP_RECORD;
 }
 
-bool log_reader_says_durable(const struct log_reader *r, uint64_t from, uint64_t sequence)
+/* The first place at or behind `from` where a header may stand: one that names this log; or `to`. */
+static uint64_t next_candidate(struct log_reader *r, uint64_t from, uint64_t to)
+{
+    uint64_t at = (from + 7) & ~(uint64_t)7;
+    uint64_t last = r->len < LOG_HEADER_BYTES ? 0 : r->len - LOG_HEADER_BYTES + 1;
+    if (last > to)
+        last = to;
+    while (at < last) {
+        uint64_t end = (at / PIECE + 1) * PIECE;
+        if (end > last)
+            end = last;
+        if (!have(r, at, end - at + 23)) /* the number of a header at end - 1 */
+            return to;
+        for (; at < end; at += 8)
+            if (get_le64(r->data + at + 16) == r->number)
+                return at;
+    }
+    return to;
+}
+
+bool log_reader_says_durable(struct log_reader *r, uint64_t from, uint64_t to, uint64_t sequence)
 {
     struct log_header h;
     struct slice payload;
     if (from == 0 && r->start_header.durable >= sequence)
         return true;
-    for (uint64_t at = (from + 7) & ~(uint64_t)7; at < r->len; at += 8)
+    if (to > r->len)
+        to = r->len;
+    for (uint64_t at = next_candidate(r, from, to); at < to; at = next_candidate(r, at + 8, to))
         if (record_at(r, at, &h, &payload) && h.durable >= sequence)
             return true;
     return false;
@@ -66,7 +159,7 @@ bool log_reader_skip(struct log_reader *r)
 {
     struct log_header h;
     struct slice payload;
-    for (uint64_t at = (r->offset + 7) & ~(uint64_t)7; at < r->len; at += 8)
+    for (uint64_t at = next_candidate(r, r->offset, r->len); at < r->len; at = next_candidate(r, at + 8, r->len))
         if (record_at(r, at, &h, &payload)) {
             r->offset = at;
             return true;
@@ -74,9 +167,9 @@ bool log_reader_skip(struct log_reader *r)
     return false;
 }
 
-uint64_t log_reader_torn(const struct log_reader *r)
+uint64_t log_reader_torn(struct log_reader *r)
 {
-    if (r->offset > r->len || r->len - r->offset < LOG_HEADER_BYTES)
+    if (!have(r, r->offset, LOG_HEADER_BYTES))
         return 0;
     const uint8_t *p = r->data + r->offset;
     uint64_t rest = r->len - r->offset, claimed = LOG_HEADER_BYTES + (uint64_t)get_le32(p + 8);

@@ -1,5 +1,6 @@
-/* Reading one log file back, record by record; the bytes are described in log_format.h. The file is read whole: it is
- * at most a segment. Used by recovery, by the offline checker and by the fuzzer. */
+/* Reading one log file back, record by record; the bytes are described in log_format.h. What is asked for is read in
+ * pieces into memory for the whole file, which is at most a segment: what nobody needs is neither read nor checked. Used by
+ * recovery, by the offline checker and by the fuzzer. */
 #ifndef VARVE_FRONT_LOG_READER_H
 #define VARVE_FRONT_LOG_READER_H
 
@@ -9,7 +10,10 @@ struct log_reader {
     uint64_t number;
     uint8_t *data;
     size_t len;
-    uint64_t offset; /* of the next record */
+    struct env_file *file; /* NULL: all is there, and data is malloc'd */
+    uint8_t *loaded;       /* a flag for each piece */
+    enum result failed;    /* of a read: then nothing that is said below about missing records counts */
+    uint64_t offset;       /* of the next record */
     struct log_start start;
     struct log_header start_header;
 };
@@ -21,15 +25,18 @@ enum log_step {
 
 /* RES_OK; RES_NOT_FOUND: no such file, or it was never begun (no valid START); RES_IO and the like. */
 enum result log_reader_open(struct log_reader *r, struct env *env, const char *path, uint64_t number) MUST_CHECK;
+/* The same for a file that may have no valid START: from its first byte on. */
+enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number) MUST_CHECK;
 void log_reader_close(struct log_reader *r);
-/* The record at offset; moves behind it. */
-enum log_step log_reader_next(struct log_reader *r, struct log_header *h, struct slice *payload);
-/* From `from` on: does a valid record say that the sequence was durable when it was written? */
-bool log_reader_says_durable(const struct log_reader *r, uint64_t from, uint64_t sequence);
+/* The record at offset; moves behind it. Of groups that end at or below `known` only the header is looked at, and *payload
+ * is empty. */
+enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_header *h, struct slice *payload);
+/* In [from, to): does a valid record say that the sequence was durable when it was written? */
+bool log_reader_says_durable(struct log_reader *r, uint64_t from, uint64_t to, uint64_t sequence);
 /* Moves offset to the next valid record at or behind it; false when there is none. */
 bool log_reader_skip(struct log_reader *r);
 /* Bytes of a record of this log that begins at offset and is not whole; 0 when nothing of it is there. */
-uint64_t log_reader_torn(const struct log_reader *r);
+uint64_t log_reader_torn(struct log_reader *r);
 
 /* Only the START record of a file. */
 enum result log_peek(struct env *env, const char *path, uint64_t number, struct log_header *h, struct log_start *s)

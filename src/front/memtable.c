@@ -48,6 +48,7 @@ static void make_skip_head(struct memtable *m)
     for (int i = 0; i < MEMTABLE_MAX_HEIGHT; i++)
         atomic_init(memtable_link(n, i), NULL);
     m->skip_head = n;
+    m->last_skip = NULL;
     atomic_store_explicit(&m->height, 1, memory_order_relaxed);
 }
 
@@ -80,6 +81,7 @@ void memtable_free(struct memtable *m)
     if (!m)
         return;
     memtable_runs_free(m);
+    memtable_prune_forget(m);
     os_mutex_fini(&m->order_lock);
     if (m->memory)
         munmap(m->memory, m->capacity);
@@ -91,6 +93,7 @@ void memtable_free(struct memtable *m)
 void memtable_reset(struct memtable *m)
 {
     memtable_runs_free(m);
+    memtable_prune_forget(m);
     if (!memtable_empty(m))
         memset(m->bucket_memory, 0, (m->mask + 1) * sizeof(*m->buckets));
     atomic_store_explicit(&m->used, 0, memory_order_relaxed);
@@ -203,11 +206,25 @@ static int random_height(struct memtable *m)
     return height;
 }
 
+/* Does the key come right behind the node inserted last? So elements that are appended in order cost no search. */
+static bool follows_last(const struct memtable *m, struct slice key)
+{
+    if (!m->last_skip || slice_cmp(memtable_node_key(m->last_skip), key) >= 0)
+        return false;
+    struct memtable_node *next = atomic_load_explicit(memtable_link(m->last_skip, 0), memory_order_relaxed);
+    return !next || slice_cmp(key, memtable_node_key(next)) < 0;
+}
+
 static void skip_insert(struct memtable *m, struct memtable_node *n)
 {
-    struct memtable_node *before[MEMTABLE_MAX_HEIGHT];
+    struct memtable_node **before = m->last_before, *last = m->last_skip;
     int height = atomic_load_explicit(&m->height, memory_order_relaxed);
-    memtable_skip_find(m, memtable_node_key(n), before);
+    if (follows_last(m, memtable_node_key(n)))
+        for (int i = 0; i < last->height; i++)
+            before[i] = last;
+    else
+        memtable_skip_find(m, memtable_node_key(n), before);
+    m->last_skip = n;
     for (; height < n->height; height++)
         before[height] = m->skip_head;
     for (int i = 0; i < n->height; i++) {
@@ -227,6 +244,7 @@ static void fill_version(struct memtable_version *v, uint8_t kind, struct slice 
     v->older = older;
     v->len = (uint32_t)value.len;
     v->kind = kind;
+    v->noted = 0;
     if (value.len)
         memcpy(v->data, value.data, value.len);
 }
@@ -250,7 +268,7 @@ static void insert_node(struct memtable *m, const struct engine_key *key, uint8_
     n->hash = (uint32_t)(key->hash >> 32);
     n->key_len = (uint16_t)key->bytes.len;
     n->height = (uint8_t)height;
-    n->unused = 0;
+    n->overwrites = 0;
     n->before = NULL;
     memcpy(n->key, key->bytes.data, key->bytes.len);
     atomic_init(&n->newest, v);
@@ -277,7 +295,11 @@ void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t k
     struct memtable_node *n = find_node(m, key);
     if (n) {
         struct memtable_version *older = atomic_load_explicit(&n->newest, memory_order_relaxed);
-        struct memtable_version *v = take(m, offsetof(struct memtable_version, data) + value.len);
+        if (older->older)
+            memtable_prune_note(m, n, older);
+        struct memtable_version *v = memtable_prune_take(m, value.len);
+        if (!v)
+            v = take(m, offsetof(struct memtable_version, data) + value.len);
         assert(older->sequence < sequence);
         fill_version(v, kind, value, sequence, older);
         atomic_store_explicit(&n->newest, v, memory_order_release);

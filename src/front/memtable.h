@@ -25,9 +25,12 @@
 
 #define MEMTABLE_MAX_HEIGHT 12
 #define MEMTABLE_MAX_RUNS 32
+#define MEMTABLE_FREE_LISTS 192
 
 struct memtable_node;
 struct memtable_run;
+struct memtable_garbage;
+struct memtable_free;
 
 struct memtable {
     /* What readers need for a look-up: written when the memtable is made. */
@@ -44,6 +47,12 @@ struct memtable {
     _Atomic int height; /* of the skiplist */
     uint64_t random;
     uint64_t first_sequence; /* 0: empty */
+    struct memtable_node *last_skip;                  /* of the skiplist, inserted last: its right neighbour may be next */
+    struct memtable_node *last_before[MEMTABLE_MAX_HEIGHT]; /* and what stood before it */
+    uint64_t settled;                                 /* see memtable_insert */
+    struct memtable_garbage *garbage, *garbage_last;  /* memtable_prune.c */
+    struct memtable_free *free[MEMTABLE_FREE_LISTS];
+    _Atomic uint64_t pruned;
 
     /* The order of REGION_META, guarded by order_lock. (clang 14 knows no GUARDED_BY on members in C.) */
     struct os_mutex order_lock;
@@ -83,9 +92,15 @@ static inline bool memtable_fits(const struct memtable *m, uint64_t need)
 }
 static inline bool memtable_empty(const struct memtable *m) { return m->first_sequence == 0; }
 
-/* Writer only. The memory must be there (memtable_fits). Sequences never decrease; a key comes at most once in each. */
+/* Writer only. The memory must be there (memtable_fits). Sequences never decrease; a key comes at most once in each.
+ * m->settled, kept by the caller: no snapshot that is chosen from now on is below it (0: nothing is known). */
 void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value,
                      uint64_t sequence);
+
+/* Writer only: gives back, of old versions, a batch that no reader in an epoch section can see any more. held: no
+ * snapshot that somebody keeps beyond his section is below it. False: it was the held ones that forbade it. */
+bool memtable_prune(struct memtable *m, uint64_t held);
+bool memtable_prune_due(const struct memtable *m); /* is there such a batch? */
 
 /* The newest version at or below the snapshot; false when there is none. A tombstone is found, with its kind. */
 bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64_t snapshot, uint8_t *kind,
@@ -112,6 +127,7 @@ struct memtable_version {
     struct memtable_version *older;
     uint32_t len;
     uint8_t kind;
+    uint8_t noted; /* that what it hides can go: memtable_prune.c */
     uint8_t data[];
 };
 
@@ -122,7 +138,7 @@ struct memtable_node {
     uint32_t hash;                /* high half */
     uint16_t key_len;
     uint8_t height; /* of its tower, which lies below it in memory; 0 in REGION_META */
-    uint8_t unused;
+    uint8_t overwrites; /* since old versions were looked for */
     uint8_t key[];
 };
 
@@ -138,8 +154,29 @@ static inline const struct memtable_version *memtable_version_at(const struct me
         v = v->older;
     return v;
 }
+/* An entry of a sorted run: a node, and eight bytes of its key behind what all keys of the run have in common, so that
+ * most comparisons touch no node. */
+struct memtable_entry {
+    uint64_t prefix;
+    struct memtable_node *node;
+};
+static inline bool memtable_entry_less(const struct memtable_entry *a, const struct memtable_entry *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix;
+    return slice_cmp(memtable_node_key(a->node), memtable_node_key(b->node)) < 0;
+}
+/* memtable_sort.c; `spare` has room for n as well. */
+void memtable_sort(struct memtable_entry *e, size_t n, struct memtable_entry *spare);
+void memtable_merge_entries(const struct memtable_entry *a, size_t na, const struct memtable_entry *b, size_t nb,
+                            struct memtable_entry *out);
 /* First node of the skiplist with key >= target; with `before`, the last node of each level whose key is below it. */
 struct memtable_node *memtable_skip_find(struct memtable *m, struct slice target, struct memtable_node **before);
 void memtable_runs_free(struct memtable *m);
+/* memtable_prune.c: before a version is put above `newest`; memory of an old version for a new one, or NULL; before
+ * another life. */
+void memtable_prune_note(struct memtable *m, struct memtable_node *n, struct memtable_version *newest);
+void *memtable_prune_take(struct memtable *m, size_t len);
+void memtable_prune_forget(struct memtable *m);
 
 #endif

@@ -4,8 +4,7 @@
  * walks the chain back to the newest node that is in a run already, sorts what it met into a new run, and merges runs
  * while the last two are of similar length: so there are few runs, and each node is merged a logarithmic number of
  * times. Keys are unique over all runs, because a node is. A run never changes; iterators count references, so a merge
- * may drop a run that is being read. An entry holds the eight key bytes behind the region, so that most comparisons
- * touch no node.
+ * may drop a run that is being read. Entries and how they are sorted: memtable_sort.c.
  *
  * A caller that may not wait sorts at most NOWAIT_TAIL new nodes and merges at most NOWAIT_MERGE entries; what would
  * be more answers RES_WOULD_BLOCK or leaves one run more.
@@ -18,24 +17,22 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
+
 #define NOWAIT_TAIL 2000
 #define NOWAIT_MERGE 8000
 #define AHEAD 6 /* nodes between two steps of looking ahead */
 
-struct entry {
-    uint64_t prefix; /* key bytes 1..8, big-endian */
-    struct memtable_node *node;
-};
-
 struct memtable_run {
     _Atomic uint32_t refs;
     size_t count;
-    struct entry entries[];
+    size_t skip; /* bytes at the beginning of all its keys that are the same; the entries' prefixes lie behind them */
+    struct memtable_entry entries[];
 };
 
 static struct memtable_run *run_new(size_t count)
 {
-    struct memtable_run *run = malloc(sizeof(*run) + count * sizeof(struct entry));
+    struct memtable_run *run = malloc(sizeof(*run) + count * sizeof(struct memtable_entry));
     if (!run)
         return NULL;
     atomic_init(&run->refs, 1);
@@ -60,69 +57,51 @@ void memtable_runs_free(struct memtable *m)
     os_mutex_unlock(&m->order_lock);
 }
 
-static uint64_t key_prefix(struct slice key)
+static uint64_t key_prefix(struct slice key, size_t skip)
 {
     uint64_t prefix = 0;
-    for (size_t i = 1; i <= 8; i++)
+    if (key.len >= skip + 8)
+        return get_be64(key.data + skip);
+    for (size_t i = skip; i < skip + 8; i++)
         prefix = prefix << 8 | (i < key.len ? key.data[i] : 0);
     return prefix;
 }
 
-static int entry_cmp(const struct entry *e, uint64_t prefix, struct slice key)
+static int entry_cmp(const struct memtable_entry *e, uint64_t prefix, struct slice key)
 {
     if (e->prefix != prefix)
         return e->prefix < prefix ? -1 : 1;
     return slice_cmp(memtable_node_key(e->node), key);
 }
 
-static inline bool entry_less(const struct entry *a, const struct entry *b)
+static size_t common(struct slice a, struct slice b, size_t most)
 {
-    if (a->prefix != b->prefix)
-        return a->prefix < b->prefix;
-    return slice_cmp(memtable_node_key(a->node), memtable_node_key(b->node)) < 0;
+    size_t n = a.len < b.len ? a.len : b.len, i = 0;
+    if (n > most)
+        n = most;
+    while (i < n && a.data[i] == b.data[i])
+        i++;
+    return i;
 }
 
-static void merge_entries(const struct entry *a, size_t na, const struct entry *b, size_t nb, struct entry *out)
+/* Fills entries [0, room) from their end with the nodes from `last` back to the last ordered one; returns the number of
+ * places left. What all keys share is guessed from the two ends, and put right should a key between them not share it. */
+static size_t take_tail(struct memtable *m, struct memtable_node *last, struct memtable_run *run, size_t room)
+    REQUIRES(m->order_lock)
 {
-    const struct entry *ea = a + na, *eb = b + nb;
-    while (a < ea && b < eb)
-        *out++ = entry_less(b, a) ? *b++ : *a++;
-    while (a < ea)
-        *out++ = *a++;
-    while (b < eb)
-        *out++ = *b++;
-}
-
-#define SORT_SMALL 12
-static void sort_small(struct entry *e, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        struct entry moved = e[i];
-        size_t j = i;
-        for (; j > 0 && entry_less(&moved, &e[j - 1]); j--)
-            e[j] = e[j - 1];
-        e[j] = moved;
+    struct slice key = memtable_node_key(last);
+    size_t i = room, guess = last->before ? common(key, memtable_node_key(last->before), key.len) : 1, skip = guess;
+    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before) {
+        struct slice k = memtable_node_key(at);
+        assert(i > 0);
+        skip = common(key, k, skip);
+        run->entries[--i] = (struct memtable_entry){key_prefix(k, skip), at};
     }
-}
-
-/* Bottom-up merge sort; `spare` has room for n as well. */
-static void sort_entries(struct entry *e, size_t n, struct entry *spare)
-{
-    for (size_t i = 0; i < n; i += SORT_SMALL)
-        sort_small(e + i, n - i < SORT_SMALL ? n - i : SORT_SMALL);
-    struct entry *from = e, *to = spare;
-    for (size_t width = SORT_SMALL; width < n; width *= 2) {
-        for (size_t i = 0; i < n; i += 2 * width) {
-            size_t na = n - i < width ? n - i : width;
-            size_t nb = n - i - na < width ? n - i - na : width;
-            merge_entries(from + i, na, from + i + na, nb, to + i);
-        }
-        struct entry *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != e)
-        memcpy(e, from, n * sizeof(*e));
+    if (skip != guess)
+        for (size_t j = i; j < room; j++)
+            run->entries[j].prefix = key_prefix(memtable_node_key(run->entries[j].node), skip);
+    run->skip = skip;
+    return i;
 }
 
 /* Sorts the nodes inserted since the last call into one more run. */
@@ -140,26 +119,45 @@ static enum result order_tail(struct memtable *m, bool nowait) REQUIRES(m->order
     if (m->run_count == MEMTABLE_MAX_RUNS)
         return nowait ? RES_WOULD_BLOCK : RES_NO_MEMORY;
     struct memtable_run *run = run_new(room);
-    struct entry *spare = malloc(room * sizeof(*spare));
+    struct memtable_entry *spare = malloc(room * sizeof(*spare));
     if (!run || !spare) {
         free(run);
         free(spare);
         return RES_NO_MEMORY;
     }
-    size_t i = room;
-    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before) {
-        assert(i > 0);
-        run->entries[--i] = (struct entry){key_prefix(memtable_node_key(at)), at};
-    }
-    size_t n = room - i;
+    size_t i = take_tail(m, last, run, room), n = room - i;
     memmove(run->entries, run->entries + i, n * sizeof(run->entries[0]));
     run->count = n;
-    sort_entries(run->entries, n, spare);
+    memtable_sort(run->entries, n, spare);
     free(spare);
     m->runs[m->run_count++] = run;
     m->ordered_last = last;
     m->ordered_count += n;
     return RES_OK;
+}
+
+/* Two runs whose prefixes lie at different places in the keys. */
+static void merge_unlike(const struct memtable_run *a, const struct memtable_run *b, struct memtable_run *out)
+{
+    struct slice first = memtable_node_key(a->entries[0].node);
+    out->skip = common(first, memtable_node_key(b->entries[0].node), a->skip < b->skip ? a->skip : b->skip);
+    for (size_t i = 0, j = 0; i + j < a->count + b->count;) {
+        struct memtable_node *n = i < a->count ? a->entries[i].node : NULL;
+        struct memtable_node *o = j < b->count ? b->entries[j].node : NULL;
+        bool second = !n || (o && slice_cmp(memtable_node_key(o), memtable_node_key(n)) < 0);
+        struct memtable_entry *e = &out->entries[i + j];
+        e->node = second ? o : n;
+        e->prefix = key_prefix(memtable_node_key(e->node), out->skip);
+        i += !second;
+        j += second;
+    }
+}
+
+/* Do the keys of both share what the prefixes leave out? */
+static bool alike(const struct memtable_run *a, const struct memtable_run *b)
+{
+    return a->skip == b->skip && common(memtable_node_key(a->entries[0].node), memtable_node_key(b->entries[0].node),
+                                        a->skip) == a->skip;
 }
 
 /* Merges the last two runs while they are of similar length, or, with `all`, until one is left. */
@@ -174,7 +172,12 @@ static enum result merge_runs(struct memtable *m, bool all, bool nowait) REQUIRE
         struct memtable_run *run = run_new(a->count + b->count);
         if (!run)
             return RES_NO_MEMORY;
-        merge_entries(a->entries, a->count, b->entries, b->count, run->entries);
+        if (alike(a, b)) {
+            run->skip = a->skip;
+            memtable_merge_entries(a->entries, a->count, b->entries, b->count, run->entries);
+        } else {
+            merge_unlike(a, b, run);
+        }
         m->runs[--m->run_count - 1] = run;
         run_unref(a);
         run_unref(b);
@@ -237,8 +240,16 @@ static size_t run_find(const struct memtable_run *run, struct slice target)
 {
     if (target.len == 0 || target.data[0] != REGION_META)
         return target.len && target.data[0] > REGION_META ? run->count : 0;
-    uint64_t prefix = key_prefix(target);
     size_t low = 0, high = run->count;
+    if (high == 0)
+        return 0;
+    struct slice shared = memtable_node_key(run->entries[0].node);
+    shared.len = run->skip;
+    struct slice start = target.len < run->skip ? target : slice_of(target.data, run->skip);
+    int c = slice_cmp(start, shared);
+    if (c != 0)
+        return c < 0 ? 0 : high; /* a target that ends within what all share is below them */
+    uint64_t prefix = key_prefix(target, run->skip);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (entry_cmp(&run->entries[middle], prefix, target) < 0)

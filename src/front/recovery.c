@@ -353,30 +353,42 @@ static enum result replay_group(struct recovery *r, const struct log_header *h, 
 
 /* ---- reading ---- */
 
-/* Does this file, from the offset on, know that the sequence was durable? Its START may be damaged. */
-static bool file_says_durable(struct recovery *r, uint64_t number, uint64_t sequence)
+#define UNBEGUN_LOOK ((uint64_t)4 << 20)
+
+/* Does this file know that the sequence was durable? One that was begun is looked at whole. Of one whose START does not
+ * hold up, most likely because it was only prepared, the beginning has to do: records stand there side by side from the
+ * START on, so if it was begun, one is found unless all of that is damaged; and nobody waits at every start for files without
+ * content to be read. */
+static enum result file_says_durable(struct recovery *r, const struct log_file *l, uint64_t sequence, bool *found)
 {
     char path[512];
-    struct log_reader reader = {.number = number};
-    if (file_path(r->f, number, path) != RES_OK ||
-        env_read_file(r->f->o.env, path, (size_t)4 << 30, &reader.data, &reader.len) != RES_OK)
-        return false;
-    bool found = log_reader_says_durable(&reader, 0, sequence);
+    struct log_reader reader;
+    enum result res = file_path(r->f, l->number, path);
+    if (res == RES_OK)
+        res = log_reader_open_any(&reader, r->f->o.env, path, l->number);
+    if (res != RES_OK)
+        return res;
+    *found = log_reader_says_durable(&reader, 0, l->begun ? UINT64_MAX : UNBEGUN_LOOK, sequence);
+    res = reader.failed;
     log_reader_close(&reader);
-    return found;
+    return res;
 }
 
 /* Does anything at or behind the reader's place know that this sequence was durable? Later files are asked whether or
  * not they were begun: a START may be what is damaged. */
-static bool was_durable(struct recovery *r, const struct log_reader *reader, uint64_t sequence)
+static enum result was_durable(struct recovery *r, struct log_reader *reader, uint64_t sequence, bool *found)
 {
-    if (log_reader_says_durable(reader, reader->offset, sequence))
-        return true;
-    bool found = false;
-    for (size_t i = 0; i < r->count && !found; i++)
+    *found = log_reader_says_durable(reader, reader->offset, UINT64_MAX, sequence);
+    enum result res = reader->failed;
+    for (size_t i = 0; i < r->count && !*found && res == RES_OK; i++)
         if (r->files[i].number > reader->number && (r->files[i].chained || !r->files[i].begun))
-            found = file_says_durable(r, r->files[i].number, sequence);
-    return found;
+            res = file_says_durable(r, &r->files[i], sequence, found);
+    return res;
+}
+
+static enum result cannot_read(struct recovery *r, const char *path, enum result why)
+{
+    return errmsg_set(r->msg, why, "cannot read %s: %s", path, result_text(why));
 }
 
 /* From here on nothing counts: logs behind this one leave the chain. */
@@ -408,7 +420,11 @@ static enum result handle_damage(struct recovery *r, struct log_reader *reader, 
 /* At the offset of the reader lies no record that can follow. The same results. */
 static enum result handle_bad(struct recovery *r, struct log_reader *reader, const char *path, const char *what)
 {
-    if (was_durable(r, reader, r->last + 1))
+    bool durable = false;
+    enum result res = reader->failed != RES_OK ? reader->failed : was_durable(r, reader, r->last + 1, &durable);
+    if (res != RES_OK)
+        return cannot_read(r, path, res);
+    if (durable)
         return handle_damage(r, reader, path, what);
     uint64_t torn = log_reader_torn(reader);
     r->f->torn_bytes += torn;
@@ -428,10 +444,11 @@ static enum result read_record(struct recovery *r, struct log_reader *reader, co
     uint64_t offset = reader->offset;
     bool salvage = r->out->damaged && r->f->o.recovery == FRONT_RECOVER_SALVAGE;
     *end = false;
-    if (log_reader_next(reader, &h, &payload) == LOG_STEP_RECORD) {
+    if (log_reader_next(reader, r->boundary, &h, &payload) == LOG_STEP_RECORD) {
         uint64_t first = h.type == LOG_GROUP ? h.first : h.first + 1;
         if (first == r->last + 1 || (salvage && first > r->last)) {
-            enum result res = h.type == LOG_GROUP ? replay_group(r, &h, payload) : RES_OK;
+            bool known = h.type != LOG_GROUP || h.first + h.batches - 1 <= r->boundary;
+            enum result res = known ? RES_OK : replay_group(r, &h, payload);
             if (res == RES_INVALID)
                 return errmsg_set(r->msg, RES_CORRUPT,
                                   "the record at offset %" PRIu64 " of %s has a right checksum and cannot "
@@ -465,8 +482,7 @@ static enum result replay_file(struct recovery *r)
         return res;
     res = log_reader_open(&reader, r->f->o.env, path, l->number);
     if (res != RES_OK)
-        return errmsg_set(r->msg, res == RES_NOT_FOUND ? RES_CORRUPT : res, "cannot read %s: %s", path,
-                          result_text(res));
+        return cannot_read(r, path, res == RES_NOT_FOUND ? RES_CORRUPT : res);
     if (r->at == 0)
         r->last = l->header.first;
     else if (l->header.first > r->last)
@@ -488,6 +504,8 @@ static enum result replay_file(struct recovery *r)
             break;
         res = read_record(r, &reader, path, &end);
     }
+    if (res == RES_OK && reader.failed != RES_OK)
+        res = cannot_read(r, path, reader.failed);
     log_reader_close(&reader);
     return res;
 }

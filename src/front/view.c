@@ -48,6 +48,13 @@ static void view_destroy(struct epoch_entry *entry)
     for (int i = 0; i < v->count; i++)
         source_unref(v->sources[i]);
     f->ops->view_release(v->engine);
+    os_mutex_lock(&f->views_lock);
+    *v->link = v->younger;
+    if (v->younger)
+        v->younger->link = v->link;
+    else
+        f->newest_link = v->link;
+    os_mutex_unlock(&f->views_lock);
     free(v);
     atomic_fetch_sub_explicit(&f->views, 1, memory_order_release);
 }
@@ -73,9 +80,29 @@ static void view_unpublish(struct front_view *v)
         epoch_retire(&v->retired, view_unpublished);
 }
 
+/* Who holds a view beyond his section has a reference besides that of being published. Whoever takes one after this was
+ * asked chooses his snapshot later, too, or was in a section then: the caller has waited for those to end. */
+uint64_t view_held_from(struct front *f)
+{
+    if (!os_mutex_try(&f->views_lock))
+        return 0;
+    const struct front_view *v = f->oldest_view;
+    bool held = v && (v->younger || atomic_load_explicit(&v->refs, memory_order_acquire) > 1);
+    uint64_t low = held ? v->low : UINT64_MAX;
+    os_mutex_unlock(&f->views_lock);
+    return low;
+}
+
 void view_publish(struct front *f, struct front_view *v)
 {
     v->front = f;
+    v->low = front_gate(f); /* who loads the view loads the gate after it */
+    v->younger = NULL;
+    os_mutex_lock(&f->views_lock);
+    v->link = f->newest_link;
+    *v->link = v;
+    f->newest_link = &v->younger;
+    os_mutex_unlock(&f->views_lock);
     atomic_init(&v->refs, 1);
     v->count = f->source_count;
     for (int i = 0; i < v->count; i++) {
@@ -315,7 +342,7 @@ enum result front_iter(struct front_view *v, uint64_t snapshot, struct slice low
         free(vi);
         return res;
     }
-    res = iter_merge(children, n, flags & ITER_TOMBSTONES, &vi->inner); /* closes the children when it fails */
+    res = iter_merge(children, n, flags & (ITER_TOMBSTONES | ITER_NOWAIT), &vi->inner); /* closes the children when it fails */
     if (res != RES_OK) {
         free(vi);
         return res;

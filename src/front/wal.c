@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIRST_PIECE ((uint64_t)1 << 20)
+#define FRUGAL 65536
 
 enum result wal_path(const struct wal *w, uint64_t number, char path[512])
 {
@@ -26,6 +26,8 @@ uint64_t wal_batch_max(const struct wal *w)
 uint64_t wal_prepare_goal(const struct wal *w)
 {
     uint64_t ring = w->ring.size + w->ring.size / 2;
+    if (atomic_load_explicit(&w->frugal, memory_order_relaxed))
+        ring = FRUGAL;
     uint64_t slack = (3 + ring / w->o.segment_bytes) * (wal_batch_max(w) + WAL_BATCH_OVERHEAD + LOG_START_RECORD);
     return ring + slack;
 }

@@ -62,6 +62,7 @@ struct wal_options {
     void (*on_progress)(void *arg);
     void (*on_space)(void *arg);
     void (*on_failure)(void *arg, enum result why, const char *sentence);
+    void (*on_full)(void *arg); /* the file system refuses room for the log; or NULL */
     void *arg;
 };
 
@@ -92,6 +93,7 @@ struct wal {
     _Atomic bool turn;
     _Atomic int mode; /* enum front_fsync */
     _Atomic bool failing, failed, no_space, space_wanted, preparer_sleeps;
+    _Atomic bool frugal; /* prepared only as far ahead as must be; nothing is kept for recycling */
 
     /* Of the holder of the turn. */
     struct wal_file *current;
@@ -137,6 +139,7 @@ void wal_publish(struct wal *w, uint64_t sequence);
 /* ---- anywhere ---- */
 void wal_kick(struct wal *w);
 void wal_set_mode(struct wal *w, enum front_fsync mode);
+void wal_set_frugal(struct wal *w, bool on);
 static inline bool wal_failed(const struct wal *w) { return atomic_load_explicit(&w->failed, memory_order_acquire); }
 /* Freezes, with a reason that did not come from the log itself. */
 void wal_fail(struct wal *w, enum result why, const char *sentence);

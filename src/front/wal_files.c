@@ -211,7 +211,7 @@ static void remove_surplus(struct wal *w)
 {
     for (;;) {
         os_mutex_lock(&w->files_lock);
-        bool surplus = w->freed_count > WAL_FREE_MAX;
+        bool surplus = w->freed_count > (atomic_load(&w->frugal) ? 0 : WAL_FREE_MAX);
         os_mutex_unlock(&w->files_lock);
         struct wal_file *f = surplus ? take_freed(w) : NULL;
         if (!f)
@@ -227,6 +227,8 @@ static void prepare_failed(struct wal *w, enum result why)
             log_warning("cannot make room for the log: %s; writes are refused until there is", result_text(why));
             wal_space(w); /* who waits shall hear of it */
         }
+        if (why == RES_NO_SPACE && w->o.on_full)
+            w->o.on_full(w->o.arg);
         return;
     }
     char sentence[256];
@@ -351,7 +353,7 @@ void wal_release(struct wal *w, uint64_t sequence)
         w->oldest = f->next;
         free_file(w, f);
     }
-    bool surplus = w->freed_count > WAL_FREE_MAX;
+    bool surplus = w->freed_count > (atomic_load(&w->frugal) ? 0 : WAL_FREE_MAX);
     os_mutex_unlock(&w->files_lock);
     if (surplus || atomic_load(&w->no_space))
         wal_wake_preparer(w);

@@ -269,6 +269,14 @@ void wal_set_mode(struct wal *w, enum front_fsync mode)
     os_mutex_unlock(&w->wake_lock);
 }
 
+void wal_set_frugal(struct wal *w, bool on)
+{
+    atomic_store(&w->frugal, on);
+    os_mutex_lock(&w->wake_lock);
+    os_cond_signal(&w->prepare_wake);
+    os_mutex_unlock(&w->wake_lock);
+}
+
 /* ---- syncing ---- */
 
 /* The oldest file with something to sync, marked as being synced. */

@@ -316,6 +316,8 @@ static enum result open_data(struct server *s, const struct settings *set, struc
                 .memtables_max = (int)set->memtables_max,
                 .log_segment_bytes = (uint64_t)set->log_segment_size,
                 .log_ring_bytes = (uint64_t)set->log_buffer_size,
+                .replay_ns = (uint64_t)set->replay_time * 1000000,
+                .reserve_bytes = (uint64_t)set->disk_reserve,
                 .tuning =
                     {
                         .cache_bytes = (uint64_t)set->cache_size,

@@ -43,10 +43,10 @@ static void read_all(const uint8_t *data, size_t size)
     struct slice payload;
     memcpy(r.data, data, size);
     do {
-        while (log_reader_next(&r, &h, &payload) == LOG_STEP_RECORD)
+        while (log_reader_next(&r, 0, &h, &payload) == LOG_STEP_RECORD)
             if (h.type == LOG_GROUP)
                 read_batches(payload, h.batches);
-        (void)log_reader_says_durable(&r, r.offset, h.first);
+        (void)log_reader_says_durable(&r, r.offset, UINT64_MAX, h.first);
         (void)log_reader_torn(&r);
         r.offset += 8;
     } while (log_reader_skip(&r));

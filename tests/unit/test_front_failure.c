@@ -262,6 +262,113 @@ static bool fill_disk(uint64_t room, enum front_fsync mode)
     return refused;
 }
 
+/* One record of its own, until it is there or refused. */
+static enum result put_or_delete(struct front *f, int i, size_t len)
+{
+    char key[24];
+    static char value[1000];
+    struct engine_key k = {.bytes = slice_of(key, (size_t)snprintf(key, sizeof(key), "M%06d", i))};
+    k.hash = engine_hash(k.bytes);
+    struct batch_record r = {.key = k, .value = slice_of(value, len), .kind = len ? RECORD_PUT : RECORD_DELETE};
+    struct batch b = {.records = &r, .count = 1, .now_ms = 1};
+    enum result res;
+    for (int tries = 0; (res = front_reserve(f, &b)) == RES_WOULD_BLOCK && tries < 20000; tries++) {
+        front_kick(f);
+        nanosleep(&(struct timespec){0, 500000}, NULL);
+    }
+    if (res == RES_OK) {
+        (void)front_commit(f, &b);
+        front_kick(f);
+    }
+    return res;
+}
+
+static bool is_there(struct front *f, int i)
+{
+    char key[24];
+    struct engine_key k = {.bytes = slice_of(key, (size_t)snprintf(key, sizeof(key), "M%06d", i))};
+    k.hash = engine_hash(k.bytes);
+    uint8_t *value;
+    size_t len;
+    struct front_view *v = front_view_ref(f);
+    enum result res = front_get_wait(v, front_visible(f), &k, &value, &len);
+    front_view_unref(v);
+    free(value);
+    tap_check(res == RES_OK || res == RES_NOT_FOUND);
+    return res == RES_OK;
+}
+
+static bool wait_for_reserve(struct env *env)
+{
+    for (int i = 0; i < 2000 && !env_exists(env, "/data/reserve"); i++)
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    return env_exists(env, "/data/reserve");
+}
+
+/* Writes are refused, every key can be deleted, memtables with the deletes reach the engine, and when there is room
+ * again writes go on by themselves. */
+static void full_disk_leaves_room_for_deletes(void)
+{
+    struct env *env = env_memory_new(5, ENV_MEMORY_PLAIN);
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_NO, &h);
+    o.reserve_bytes = 600000;
+    struct front *f;
+    struct front_stats stats;
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    tap_require(wait_for_reserve(env));
+    env_memory_set_space(env, env_memory_used(env) + 100000);
+    int n = 0;
+    enum result res;
+    while ((res = put_or_delete(f, n, 900)) == RES_OK && n < 3000)
+        n++;
+    tap_check(res == RES_NO_SPACE && n > 20);
+    for (int i = 0; i < n; i++)
+        if (!tap_check(put_or_delete(f, i, 0) == RES_OK)) {
+            tap_diag("delete %d of %d: %s", i, n, front_failure(f));
+            break;
+        }
+    tap_check(put_or_delete(f, 5000, 900) == RES_NO_SPACE);
+    tap_check(front_flush(f) == RES_OK);
+    front_stats(f, &stats);
+    tap_check(stats.disk_low && stats.engine.flushes > 0);
+    for (int i = 0; i < n; i++)
+        tap_check(!is_there(f, i));
+    env_memory_set_space(env, UINT64_MAX);
+    tap_check(wait_for_reserve(env));
+    res = RES_NO_SPACE;
+    for (int i = 0; i < 2000 && (res = put_or_delete(f, 7000, 900)) == RES_NO_SPACE; i++)
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    tap_check(res == RES_OK && is_there(f, 7000));
+    tap_check(front_close(f) == RES_OK);
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    tap_check(is_there(f, 7000) && !is_there(f, 0));
+    tap_check(front_close(f) == RES_OK);
+    env_memory_free(env);
+}
+
+/* A server that was killed with a full disk starts by the reserve. */
+static void full_disk_does_not_forbid_a_start(void)
+{
+    struct env *env = env_memory_new(6, ENV_MEMORY_PLAIN);
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_NO, &h);
+    o.reserve_bytes = 600000;
+    struct front *f;
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    tap_require(wait_for_reserve(env));
+    for (int i = 0; i < 10; i++)
+        tap_check(put_or_delete(f, i, 900) == RES_OK);
+    tap_check(front_close(f) == RES_OK);
+    env_memory_set_space(env, env_memory_used(env) + 1000);
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    tap_check(put_or_delete(f, 10, 900) == RES_NO_SPACE);
+    tap_check(put_or_delete(f, 0, 0) == RES_OK);
+    tap_check(!is_there(f, 0) && is_there(f, 9));
+    tap_check(front_close(f) == RES_OK);
+    env_memory_free(env);
+}
+
 static void full_disk_refuses_and_heals(void)
 {
     int refused = 0;
@@ -278,5 +385,7 @@ int main(void)
     tap_test(any_failure_anywhere);
     tap_test(failed_second_sync_freezes_everysec);
     tap_test(full_disk_refuses_and_heals);
+    tap_test(full_disk_leaves_room_for_deletes);
+    tap_test(full_disk_does_not_forbid_a_start);
     return tap_done();
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/epoch.h"
 #include "front/memtable.h"
 
 #define KEYS 400
@@ -71,9 +72,12 @@ static const struct write *model_get(int key, uint64_t snapshot)
     return NULL;
 }
 
+static uint64_t settled_behind; /* 0: nothing is settled */
+
 static void put_some(struct memtable *m, int n, uint64_t *sequence)
 {
     for (; n > 0; n--) {
+        m->settled = settled_behind && *sequence > settled_behind ? *sequence - settled_behind : 0;
         struct write *w = &writes[written++];
         w->key = (int)draw(KEYS);
         w->sequence = ++*sequence;
@@ -210,6 +214,110 @@ Test(memtable, memory_need_is_an_upper_bound)
         uint64_t before = memtable_used(m);
         memtable_insert(m, &key, RECORD_PUT, slice_of(value, len), i + 1);
         cr_assert_leq(memtable_used(m) - before, memtable_need(key.bytes.len, len));
+    }
+    memtable_free(m);
+}
+
+/* With all below `settled` given back as soon as it can be: every snapshot from there on is as it was. */
+Test(memtable, prunes_what_no_snapshot_can_see)
+{
+    make_names();
+    struct memtable *m = memtable_new(1 << 20, 1 << 20);
+    settled_behind = 40;
+    for (int life = 0; life < 2; life++) {
+        uint64_t sequence = 0;
+        written = 0;
+        while (written < WRITES) {
+            put_some(m, 50, &sequence);
+            epoch_poll();
+            epoch_poll();
+            uint64_t oldest = sequence > settled_behind ? sequence - settled_behind : 1;
+            cr_assert(memtable_prune(m, oldest));
+            for (int i = 0; i < 2; i++) {
+                uint64_t snapshot = oldest + draw((unsigned)(sequence - oldest) + 1);
+                check_gets(m, snapshot);
+                check_iter(m, snapshot, -1, -1);
+            }
+        }
+        cr_assert_gt(m->pruned, WRITES / 4);
+        memtable_reset(m); /* with batches that are still waiting */
+        m->pruned = 0;
+    }
+    settled_behind = 0;
+    memtable_free(m);
+    epoch_drain();
+}
+
+Test(memtable, a_hot_key_takes_little_memory)
+{
+    struct memtable *m = memtable_new(16 << 20, 1 << 20);
+    struct engine_key key = {SLICE_LIT("Mcounter"), 99};
+    char value[2100] = "";
+    for (uint64_t i = 1; i <= 200000; i++) {
+        m->settled = i < 300 ? 0 : i - 300; /* so many are above the gate */
+        memtable_insert(m, &key, RECORD_PUT, slice_of(value, i % 2 ? 20 : i % 1024 == 0 ? 2000 + i % 5 : 30), i);
+        if (i % 64 == 0)
+            epoch_poll();
+        cr_assert(memtable_prune(m, UINT64_MAX));
+    }
+    cr_assert_lt(memtable_used(m), 1 << 20);
+    memtable_free(m);
+    epoch_drain();
+}
+
+Test(memtable, a_held_snapshot_forbids_pruning)
+{
+    struct memtable *m = memtable_new(16 << 20, 1 << 20);
+    struct engine_key key = {SLICE_LIT("Mcounter"), 99};
+    for (uint64_t i = 1; i <= 2000; i++) {
+        m->settled = i - 1;
+        memtable_insert(m, &key, RECORD_PUT, slice_of(&i, sizeof i), i);
+    }
+    epoch_drain();
+    cr_assert(memtable_prune_due(m));
+    cr_assert_not(memtable_prune(m, 10));
+    uint8_t kind;
+    struct slice seen;
+    for (uint64_t i = 1; i <= 2000; i++) {
+        cr_assert(memtable_get(m, &key, i, &kind, &seen));
+        cr_assert(memcmp(seen.data, &i, sizeof i) == 0);
+    }
+    memtable_free(m);
+}
+
+Test(memtable, sorts_keys_of_all_shapes)
+{
+    struct memtable *m = memtable_new(32 << 20, 1 << 20);
+    uint64_t sequence = 0;
+    size_t expected = 0;
+    for (int shape = 0; shape < 5; shape++) {
+        static const size_t shared[] = {1, 6, 30, 30, 3};
+        for (unsigned i = 0; i < 6000; i++) {
+            uint8_t bytes[80] = "M";
+            memset(bytes + 1, 'a' + shape, shared[shape]);
+            size_t n = shared[shape] + 1;
+            unsigned x = i * 2654435761u;
+            if (shape == 3)
+                x &= 0x3ff; /* many alike where they differ first */
+            for (int b = 3; b >= 0; b--)
+                bytes[n++] = (uint8_t)(shape == 2 ? '0' + (x >> 8 * b) % 10 : x >> 8 * b);
+            n += (size_t)snprintf((char *)bytes + n, 20, "%u", i);
+            struct engine_key key = {slice_of(bytes, n), (uint64_t)x << 32 | i * 0x9e3779b9u};
+            memtable_insert(m, &key, RECORD_PUT, slice_of(NULL, 0), ++sequence);
+            expected++;
+        }
+        struct iter *it;
+        cr_assert_eq(memtable_iter(m, sequence, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it), RES_OK);
+        uint8_t last[80];
+        size_t last_len = 0, count = 0;
+        for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it)) {
+            cr_assert(count == 0 || slice_cmp(slice_of(last, last_len), it->key) < 0);
+            memcpy(last, it->key.data, it->key.len);
+            last_len = it->key.len;
+            count++;
+        }
+        cr_assert_eq(count, expected);
+        iter_close(it);
     }
     memtable_free(m);
 }

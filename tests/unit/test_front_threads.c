@@ -56,12 +56,12 @@ static void reader(void *arg)
     }
 }
 
-static void commit_for_a_while(int commits)
+static void commit_for_a_while(int commits, int flush_every, bool tables)
 {
     struct model_state state = {0};
     int mode = 0;
     for (int i = 0; i < commits; i++) {
-        tap_require(model_commit(&model, front, &state, i % 50 == 7) == RES_OK);
+        tap_require(model_commit(&model, front, &state, tables && i % 50 == 7) == RES_OK);
         if (i % 3 == 0)
             front_kick(front);
         if (i % 200 == 199) {
@@ -75,12 +75,13 @@ static void commit_for_a_while(int commits)
                 atomic_store(&always, ++mode);
             }
         }
-        if (i % 500 == 100)
+        if (i % flush_every == 100)
             tap_check(front_flush(front) == RES_OK);
     }
 }
 
-static void run_over(const struct engine_ops *engine, enum front_fsync mode, int commits)
+static void run_over(const struct engine_ops *engine, enum front_fsync mode, int commits, uint64_t memtable,
+                     int flush_every)
 {
     struct env *env = env_memory_new(9, ENV_MEMORY_PLAIN);
     struct front_options o = {
@@ -89,7 +90,7 @@ static void run_over(const struct engine_ops *engine, enum front_fsync mode, int
         .dir = "/data",
         .create = true,
         .fsync = mode,
-        .memtable_bytes = 20000,
+        .memtable_bytes = memtable,
         .log_segment_bytes = 65536,
         .log_ring_bytes = 65536,
         .tuning = {.table_bytes = 16384, .block_bytes = 1024, .base_level_bytes = 65536, .cache_bytes = 1 << 20}};
@@ -103,13 +104,16 @@ static void run_over(const struct engine_ops *engine, enum front_fsync mode, int
     tap_require(front_open(&o, &front, NULL) == RES_OK);
     for (int i = 0; i < READERS; i++)
         tap_require(os_thread_start(&threads[i], "reader", reader, NULL) == RES_OK);
-    commit_for_a_while(commits);
+    commit_for_a_while(commits, flush_every, memtable < 1 << 20);
     atomic_store(&stop, true);
     for (int i = 0; i < READERS; i++)
         os_thread_join(&threads[i]);
     tap_check(atomic_load(&reads) > 10);
     uint64_t seen = 0, gate = 0;
     tap_check(front_wait(front, front_visible(front)) == RES_OK);
+    struct front_stats stats;
+    front_stats(front, &stats);
+    tap_check(memtable < 1 << 20 || stats.memtable_pruned > 0);
     look(&seen, &gate);
     tap_eq_u64(seen, model.count);
     tap_check(front_close(front) == RES_OK);
@@ -118,12 +122,15 @@ static void run_over(const struct engine_ops *engine, enum front_fsync mode, int
     model_fini(&model);
 }
 
-static void lsm(void) { run_over(&engine_lsm, FRONT_FSYNC_ALWAYS, tap_long() ? 60000 : 1500); }
-static void memory(void) { run_over(&engine_memory, FRONT_FSYNC_NO, tap_long() ? 60000 : 1500); }
+static void lsm(void) { run_over(&engine_lsm, FRONT_FSYNC_ALWAYS, tap_long() ? 60000 : 1500, 20000, 500); }
+static void memory(void) { run_over(&engine_memory, FRONT_FSYNC_NO, tap_long() ? 60000 : 1500, 20000, 500); }
+/* Memtables so large that old versions are given back and their memory is used again, under the readers' eyes. */
+static void pruning(void) { run_over(&engine_lsm, FRONT_FSYNC_NO, tap_long() ? 60000 : 6000, 64 << 20, 100000); }
 
 int main(void)
 {
     tap_test(lsm);
     tap_test(memory);
+    tap_test(pruning);
     return tap_done();
 }

@@ -246,3 +246,29 @@ Test(iter, engine_hash_is_part_of_the_format)
     uint64_t h = engine_hash(SLICE_LIT("varve"));
     cr_assert_eq((uint32_t)h, checksum32("varve", 5, 0) ^ checksum32_bind(0, 0));
 }
+
+/* Who may not wait is not led over thousands of tombstones, but told so; who may wait finds what lies behind. */
+Test(iter, merge_gives_up_among_tombstones_when_it_may_not_wait)
+{
+    enum { DEAD = 9000 };
+    static char text[DEAD + 1][12];
+    static struct iter_record records[DEAD + 1];
+    for (int i = 0; i <= DEAD; i++) {
+        snprintf(text[i], sizeof text[i], "k%06d", i);
+        records[i] = (struct iter_record){slice_str(text[i]), slice_of(NULL, 0), i < DEAD ? RECORD_DELETE : RECORD_PUT};
+    }
+    static const int flags[] = {0, ITER_NOWAIT, ITER_NOWAIT | ITER_TOMBSTONES};
+    static const enum result first[] = {RES_OK, RES_WOULD_BLOCK, RES_OK};
+    for (int k = 0; k < 3; k++) {
+        struct iter *child, *it;
+        cr_assert_eq(iter_over_array(records, DEAD + 1, slice_of(NULL, 0), slice_of(NULL, 0), &child), RES_OK);
+        cr_assert_eq(iter_merge(&child, 1, flags[k], &it), RES_OK);
+        cr_assert_eq(iter_seek(it, slice_of(NULL, 0)), first[k]);
+        cr_assert_eq(iter_next(it), k == 2 ? RES_OK : RES_NOT_FOUND);
+        if (k == 1) { /* near the end there is little to be led over, and once it is too much for all moves together */
+            cr_assert_eq(iter_seek(it, slice_of(text[DEAD], 7)), RES_OK);
+            cr_assert_eq(iter_seek(it, slice_of(text[DEAD - 1], 7)), RES_WOULD_BLOCK);
+        }
+        iter_close(it);
+    }
+}

@@ -21,7 +21,11 @@ bool block_ref(struct block *b)
     return true;
 }
 
-static void block_free(struct epoch_entry *e) { free((uint8_t *)e - offsetof(struct block, retire)); }
+static void block_free(struct epoch_entry *e)
+{
+    struct block *b = (struct block *)(void *)((uint8_t *)e - offsetof(struct block, retire));
+    block_memory_give(b, b->image_len);
+}
 
 void block_unref(struct block *b)
 {
@@ -31,16 +35,32 @@ void block_unref(struct block *b)
 
 /* ---- decoding ---- */
 
-/* Reads the image's head into b, and proves that what block_record_at() will read lies inside. */
-static bool image_holds(struct block *b, uint32_t len)
+static void read_head(struct block *b, uint32_t len)
 {
-    if (len < BLOCK_HEADER || get_le32(b->image + 4) != len)
-        return false;
     b->image_len = len;
     b->count = get_le16(b->image);
     b->prefix_len = get_le16(b->image + 2);
     b->offsets_at = (BLOCK_HEADER + b->count + 3u) & ~3u;
     b->prefix_at = b->offsets_at + b->count * (block_is_wide(len) ? 4u : 2u);
+}
+
+enum result block_of_image(const uint8_t *image, uint32_t len, struct block **out)
+{
+    struct block *b = *out = block_memory_take(len);
+    if (!b)
+        return RES_NO_MEMORY;
+    *b = (struct block){.refs = 1};
+    memcpy(b->image, image, len);
+    read_head(b, len);
+    return RES_OK;
+}
+
+/* Reads the image's head into b, and proves that what block_record_at() will read lies inside. */
+static bool image_holds(struct block *b, uint32_t len)
+{
+    if (len < BLOCK_HEADER || get_le32(b->image + 4) != len)
+        return false;
+    read_head(b, len);
     uint32_t at = b->prefix_at + b->prefix_len;
     if (b->count == 0 || b->prefix_len > ENGINE_KEY_MAX || at > len)
         return false;
@@ -80,7 +100,7 @@ enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct 
 #endif
     if (stored > len - BLOCK_TRAILER || (!packed && stored != image_len) || (packed && image_len / 256 > stored))
         return RES_CORRUPT;
-    struct block *b = malloc(block_memory(image_len));
+    struct block *b = block_memory_take(image_len);
     if (!b)
         return RES_NO_MEMORY;
     *b = (struct block){.refs = 1};
@@ -93,7 +113,7 @@ enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct 
     *out = b;
     return RES_OK;
 corrupt:
-    free(b);
+    block_memory_give(b, image_len);
     return RES_CORRUPT;
 }
 
@@ -299,7 +319,7 @@ enum result block_builder_finish(struct block_builder *b, size_t min_span, bool 
     enum result r = buf_reserve(&b->image, most);
     if (r != RES_OK)
         return r;
-    size_t len = write_image(b, b->image.data);
+    size_t len = b->image.len = write_image(b, b->image.data);
     assert(len <= most);
     if (lz4 && (r = append_packed(b->image.data, len, out, &stored)) != RES_OK)
         return r;
@@ -324,6 +344,7 @@ enum result block_builder_finish(struct block_builder *b, size_t min_span, bool 
     b->count = b->key_bytes = b->value_bytes = b->prefix_len = 0;
     if (b->bytes.cap > 1024 * 1024) { /* a giant value went through */
         buf_trim(&b->bytes, 64 * 1024);
+        b->image.len = 0;
         buf_trim(&b->image, 64 * 1024);
     }
     return RES_OK;

@@ -55,8 +55,11 @@ struct block {
 };
 _Static_assert(sizeof(struct block) == 64, "the image of a block starts on a cache line");
 
-/* Memory a block of this image length takes. */
-static inline size_t block_memory(uint32_t image_len) { return sizeof(struct block) + image_len; }
+/* ---- memory: block_memory.c ---- */
+/* What a block of this image length takes. */
+size_t block_memory(uint32_t image_len);
+struct block *block_memory_take(uint32_t image_len); /* uninitialised; NULL: none */
+void block_memory_give(struct block *b, uint32_t image_len);
 
 /* Takes another reference; false when the last one is gone already (the block was evicted a moment ago). Inside an
  * epoch section, or by who holds a reference. */
@@ -64,6 +67,8 @@ bool block_ref(struct block *b);
 /* The memory goes when all epoch sections that may see the block have ended. NULL is allowed. */
 void block_unref(struct block *b);
 
+/* A block with one reference of an image that is known to be good. */
+enum result block_of_image(const uint8_t *image, uint32_t len, struct block **out) MUST_CHECK;
 /* Checks a span and makes a block with one reference out of it. RES_CORRUPT, RES_NO_MEMORY. */
 enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct block **out) MUST_CHECK;
 
@@ -116,7 +121,7 @@ struct block_builder {
     size_t count, cap;
     size_t prefix_len; /* shared by all keys so far */
     size_t key_bytes, value_bytes;
-    struct buf image; /* scratch */
+    struct buf image; /* of the last block that was finished; empty when that was a giant */
 };
 
 void block_builder_init(struct block_builder *b);

@@ -152,7 +152,7 @@ struct block *cache_insert(struct cache *c, struct table *t, struct block *b)
             break;
         struct block *other = (struct block *)(seen & ~CACHE_HOT);
         if (block_ref(other)) {
-            free(b); /* nobody has seen it */
+            block_memory_give(b, b->image_len); /* nobody has seen it */
             return other;
         }
     }

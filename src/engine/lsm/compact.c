@@ -165,6 +165,17 @@ static void count_merge(struct lsm *lsm, const struct job *j, const struct merge
     os_mutex_unlock(&lsm->lock);
 }
 
+/* Is most of what it reads cached? */
+static bool inputs_are_warm(const struct job *j)
+{
+    uint64_t blocks = 0, cached = 0;
+    for (size_t i = 0; i < j->count; i++) {
+        blocks += j->inputs[i].table->fences.count;
+        cached += table_cached_blocks(j->inputs[i].table);
+    }
+    return cached > blocks / 2;
+}
+
 static enum result run_merge(struct lsm *lsm, struct job *j)
 {
     struct merge_state m = {.lsm = lsm, .job = j};
@@ -175,6 +186,7 @@ static enum result run_merge(struct lsm *lsm, struct job *j)
         if (j->inputs[i].table->meta.boundary > boundary)
             boundary = j->inputs[i].table->meta.boundary;
     output_init(&m.out, lsm, boundary, j->to);
+    m.out.warm = inputs_are_warm(j);
     for (int level = j->to + 1; level < ENGINE_LEVELS; level++)
         if (j->view->level[level])
             m.below[m.below_count++].run = j->view->level[level];

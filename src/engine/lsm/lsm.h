@@ -108,7 +108,9 @@ struct output {
     uint64_t number; /* of the writer's table */
     uint64_t boundary;
     bool lz4;
-    struct table **tables; /* finished */
+    bool warm;              /* the blocks go to the cache, whatever else it holds */
+    struct table_kept kept; /* of the writer's table */
+    struct table **tables;  /* finished */
     size_t count, cap;
     uint64_t bytes;
 };

@@ -9,6 +9,15 @@ void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level
     *o = (struct output){.lsm = lsm, .boundary = boundary, .lz4 = from && level >= from};
 }
 
+/* New blocks take the place of old ones that hold the same records: whoever reads them should not have to fetch them
+ * from the file. But when the cache is full, only where what was merged was cached as well. */
+static bool keeps_blocks(const struct output *o)
+{
+    const struct cache *c = o->lsm->cache;
+    uint64_t used = __atomic_load_n(&c->used, __ATOMIC_RELAXED), most = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+    return (o->warm && o->lsm->options.table_bytes < most / 4) || used + 2 * o->lsm->options.table_bytes < most;
+}
+
 static enum result begin(struct output *o, uint8_t region)
 {
     struct lsm *lsm = o->lsm;
@@ -18,6 +27,7 @@ static enum result begin(struct output *o, uint8_t region)
         .block_bytes = lsm->options.block_bytes,
         .region = region,
         .lz4 = o->lz4,
+        .keep = keeps_blocks(o) ? &o->kept : NULL,
     };
     enum result r = lsm_create_table(lsm, w.number, &w.file);
     if (r != RES_OK)
@@ -64,9 +74,11 @@ enum result output_cut(struct output *o)
     if (r == RES_OK)
         r = lsm_open_table(o->lsm, o->number, size, &o->tables[o->count], NULL);
     if (r != RES_OK) {
+        table_kept_fini(&o->kept);
         lsm_remove_table(o->lsm, o->number);
         return r;
     }
+    table_adopt(o->tables[o->count], &o->kept);
     o->count++;
     o->bytes += size;
     return RES_OK;
@@ -86,6 +98,7 @@ void output_fini(struct output *o, bool remove)
         table_writer_abort(o->writer);
         lsm_remove_table(o->lsm, o->number);
     }
+    table_kept_fini(&o->kept);
     for (size_t i = 0; i < o->count; i++) {
         if (remove)
             __atomic_store_n(&o->tables[i]->obsolete, true, __ATOMIC_RELAXED);

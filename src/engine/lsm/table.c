@@ -336,16 +336,55 @@ enum result table_block(struct table *t, uint32_t i, int flags, struct engine_mi
     return r;
 }
 
+struct block *table_block_cached(struct table *t, uint32_t i, bool touch)
+{
+    epoch_enter();
+    struct block *b = cached(t, i, touch);
+    bool have = b && block_ref(b);
+    epoch_leave();
+    return have ? b : NULL;
+}
+
+uint32_t table_cached_blocks(const struct table *t)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->fences.count; i++)
+        n += __atomic_load_n(&t->slots[i], __ATOMIC_RELAXED) != 0;
+    return n;
+}
+
+void table_kept_fini(struct table_kept *k)
+{
+    for (uint32_t i = 0; i < k->count; i++)
+        block_unref(k->blocks[i]);
+    free(k->blocks);
+    *k = (struct table_kept){0};
+}
+
+void table_adopt(struct table *t, struct table_kept *k)
+{
+    assert(k->count <= t->fences.count);
+    for (uint32_t i = 0; i < k->count; i++) {
+        struct block *b = k->blocks[i];
+        if (!b)
+            continue;
+        b->table = t;
+        b->index = i;
+        epoch_enter();
+        b = cache_insert(t->cache, t, b);
+        epoch_leave();
+        block_unref(b);
+    }
+    free(k->blocks);
+    *k = (struct table_kept){0};
+}
+
 enum result table_block_ref(struct table *t, uint32_t i, int iter_flags, struct block **out)
 {
     struct cache_counts *counts = cache_counts_here(t->cache);
 
-    epoch_enter();
-    struct block *b = cached(t, i, !(iter_flags & ITER_NO_FILL));
-    bool have = b && block_ref(b);
-    epoch_leave();
-    *out = have ? b : NULL;
-    if (have) {
+    *out = table_block_cached(t, i, !(iter_flags & ITER_NO_FILL));
+    if (*out) {
         cache_count(&counts->hits, 1);
         return RES_OK;
     }

@@ -130,6 +130,8 @@ static inline size_t table_block_span(const struct table *t, uint32_t i)
  * the epoch section ends. */
 enum result table_block(struct table *t, uint32_t i, int flags, struct engine_miss *miss, struct block **out)
     MUST_CHECK;
+/* A reference on block i when it is cached, at any time; else NULL. */
+struct block *table_block_cached(struct table *t, uint32_t i, bool touch);
 /* The same with a reference, at any time, and iter_flags. */
 enum result table_block_ref(struct table *t, uint32_t i, int iter_flags, struct block **out) MUST_CHECK;
 /* Reads and checks block i, past the cache; one reference. env_flags: ENV_NOWAIT. */
@@ -142,6 +144,8 @@ enum result table_get(struct table *t, const struct engine_key *key, int flags, 
  * hangs there (NULL: none). Each is being fetched and wanted by the next step. */
 const uintptr_t *table_prefetch_slot(const struct table *t, const struct engine_key *key);
 const struct block *table_prefetch_block(const uintptr_t *slot);
+/* How many of its blocks are cached. */
+uint32_t table_cached_blocks(const struct table *t);
 /* Bytes of blocks that may hold keys of [lower, upper); an empty upper is the end. */
 uint64_t table_range_bytes(const struct table *t, struct slice lower, struct slice upper);
 
@@ -159,7 +163,17 @@ struct table_writer_options {
     uint32_t block_bytes;
     uint8_t region; /* 0: any */
     bool lz4;
+    struct table_kept *keep; /* NULL: nothing is kept */
 };
+/* The blocks of a table that was just written, so that its readers need not read them again: for table_adopt(). Zeroed
+ * before it is given to a writer. Blocks that there was no memory for are NULL. */
+struct table_kept {
+    struct block **blocks;
+    uint32_t count, cap;
+};
+void table_kept_fini(struct table_kept *k);
+/* Hangs them into the cache; the table is not shared yet. Empties k. */
+void table_adopt(struct table *t, struct table_kept *k);
 /* The file is closed when it fails, too. */
 enum result table_writer_new(const struct table_writer_options *o, struct table_writer **out) MUST_CHECK;
 /* Keys strictly ascending, of the writer's region. After a failure only abort is left. */

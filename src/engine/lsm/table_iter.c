@@ -59,6 +59,8 @@ static bool read_ahead(struct table_iter *t, uint32_t i)
 static enum result load_block(struct table_iter *t, uint32_t i, bool in_a_row)
 {
     bool ahead = i >= t->ahead_from && i < t->ahead_to;
+    if (!ahead && in_a_row && (t->flags & ITER_NO_FILL) && (t->block = table_block_cached(t->table, i, false)))
+        return RES_OK;
     if (!ahead && in_a_row && (t->flags & (ITER_NO_FILL | ITER_NOWAIT)) == ITER_NO_FILL)
         ahead = read_ahead(t, i);
     if (ahead) {

@@ -75,6 +75,27 @@ static enum result write_out(struct table_writer *w)
 
 static uint64_t position(const struct table_writer *w) { return w->flushed + w->out.len; }
 
+/* The block just finished, for who reads the table first. There may be no memory for it: then it is read again. */
+static void keep_block(struct table_writer *w)
+{
+    struct table_kept *k = w->o.keep;
+    if (k->count == k->cap) {
+        uint32_t cap = k->cap ? k->cap * 2 : 1024;
+        struct block **blocks = realloc(k->blocks, cap * sizeof(struct block *));
+        if (!blocks) {
+            w->o.keep = NULL;
+            return;
+        }
+        k->blocks = blocks;
+        k->cap = cap;
+    }
+    struct slice image = buf_slice(&w->block.image);
+    struct block *b = NULL;
+    if (image.len == 0 || block_of_image(image.data, (uint32_t)image.len, &b) != RES_OK)
+        b = NULL;
+    k->blocks[k->count++] = b;
+}
+
 /* Ends the block at work; its span is at least min_span. */
 static enum result end_block(struct table_writer *w, size_t min_span)
 {
@@ -93,6 +114,8 @@ static enum result end_block(struct table_writer *w, size_t min_span)
     if ((r = buf_append(&w->index, varint, put_varint(varint, units))) != RES_OK ||
         (r = buf_append(&w->index, fence.data, fence.len)) != RES_OK)
         return r;
+    if (w->o.keep)
+        keep_block(w);
     w->blocks++;
     w->block_open = false;
     return w->out.len >= WRITE_PIECE ? write_out(w) : RES_OK;

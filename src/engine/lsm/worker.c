@@ -43,6 +43,8 @@ static enum result run_claimed(struct lsm *lsm, struct job *j) REQUIRES(lsm->loc
     os_cond_broadcast(&lsm->done);
     os_mutex_unlock(&lsm->lock);
     job_free(j);
+    if (r == RES_NO_SPACE && lsm->options.on_full)
+        lsm->options.on_full(lsm->options.arg);
     if (r == RES_IO || r == RES_CORRUPT)
         lsm_fail(lsm, r, "compaction");
     if (r == RES_OK && changed && lsm->options.on_change)

@@ -1,0 +1,114 @@
+/* Sorting entries of REGION_META: see memtable_order.c.
+ *
+ * Keys are spread evenly behind what they have in common (a hash stands there, formats.md), so entries are sorted by the
+ * leading bits in which their prefixes differ at all, eleven at a time from the lowest (LSD radix sort): four rounds
+ * over entries beside each other, instead of some twenty with a comparison each. What is equal in those bits is sorted by comparing. */
+#include <assert.h>
+
+#include "front/memtable.h"
+
+#define RADIX_LEAST 512 /* fewer are sorted by comparing */
+#define RADIX_BITS 11
+#define RADIX_ROUNDS 4
+#define SORT_SMALL 12
+
+void memtable_merge_entries(const struct memtable_entry *a, size_t na, const struct memtable_entry *b, size_t nb,
+                            struct memtable_entry *out)
+{
+    const struct memtable_entry *ea = a + na, *eb = b + nb;
+    while (a < ea && b < eb)
+        *out++ = memtable_entry_less(b, a) ? *b++ : *a++;
+    while (a < ea)
+        *out++ = *a++;
+    while (b < eb)
+        *out++ = *b++;
+}
+
+static void sort_small(struct memtable_entry *e, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct memtable_entry moved = e[i];
+        size_t j = i;
+        for (; j > 0 && memtable_entry_less(&moved, &e[j - 1]); j--)
+            e[j] = e[j - 1];
+        e[j] = moved;
+    }
+}
+
+/* Bottom-up merge sort. */
+static void sort_by_comparing(struct memtable_entry *e, size_t n, struct memtable_entry *spare)
+{
+    for (size_t i = 0; i < n; i += SORT_SMALL)
+        sort_small(e + i, n - i < SORT_SMALL ? n - i : SORT_SMALL);
+    struct memtable_entry *from = e, *to = spare;
+    for (size_t width = SORT_SMALL; width < n; width *= 2) {
+        for (size_t i = 0; i < n; i += 2 * width) {
+            size_t na = n - i < width ? n - i : width;
+            size_t nb = n - i - na < width ? n - i - na : width;
+            memtable_merge_entries(from + i, na, from + i + na, nb, to + i);
+        }
+        struct memtable_entry *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != e)
+        memcpy(e, from, n * sizeof(*e));
+}
+
+static void radix_round(const struct memtable_entry *from, size_t n, unsigned shift, struct memtable_entry *to)
+{
+    uint32_t at[1 << RADIX_BITS] = {0};
+    const uint64_t mask = (1 << RADIX_BITS) - 1;
+    for (size_t i = 0; i < n; i++)
+        at[from[i].prefix >> shift & mask]++;
+    uint32_t sum = 0;
+    for (size_t d = 0; d <= mask; d++) {
+        uint32_t count = at[d];
+        at[d] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[at[from[i].prefix >> shift & mask]++] = from[i];
+}
+
+/* Ends the work: sorts each group of entries that are equal above `shift`. */
+static void sort_groups(struct memtable_entry *e, size_t n, unsigned shift, struct memtable_entry *spare)
+{
+    for (size_t from = 0, to; from < n; from = to) {
+        for (to = from + 1; to < n && e[to].prefix >> shift == e[from].prefix >> shift;)
+            to++;
+        if (to - from > SORT_SMALL)
+            sort_by_comparing(e + from, to - from, spare);
+        else
+            sort_small(e + from, to - from);
+    }
+}
+
+void memtable_sort(struct memtable_entry *e, size_t n, struct memtable_entry *spare)
+{
+    uint64_t differ = 0;
+    bool sorted = true; /* as a load in the order of keys leaves them */
+    assert(n <= UINT32_MAX);
+    for (size_t i = 1; i < n; i++) {
+        differ |= e[i].prefix ^ e[0].prefix;
+        sorted = sorted && memtable_entry_less(&e[i - 1], &e[i]);
+    }
+    if (sorted)
+        return;
+    if (n < RADIX_LEAST || differ == 0) {
+        sort_by_comparing(e, n, spare);
+        return;
+    }
+    unsigned top = 64 - (unsigned)__builtin_clzll(differ);
+    unsigned low = top > RADIX_ROUNDS * RADIX_BITS ? top - RADIX_ROUNDS * RADIX_BITS : 0;
+    struct memtable_entry *from = e, *to = spare;
+    for (unsigned shift = low; shift < top; shift += RADIX_BITS) {
+        radix_round(from, n, shift, to);
+        struct memtable_entry *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != e)
+        memcpy(e, from, n * sizeof(*e));
+    sort_groups(e, n, low, spare);
+}
