@@ -2,6 +2,7 @@
 #include "cmd/support.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #include "base/num.h"
 #include "conf/settings.h"
@@ -105,6 +106,23 @@ bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, 
     }
     *ms = (uint64_t)t;
     return true;
+}
+
+bool arg_timeout(struct call *c, int i, uint64_t *ms)
+{
+    const char *error = NULL;
+    long double seconds = 0;
+    if (num_parse_long_double(c->argv[i], &seconds) != RES_OK)
+        error = "ERR timeout is not a float or out of range";
+    else if (seconds < 0)
+        error = "ERR timeout is negative";
+    else if (seconds * 1000 > (long double)(INT64_MAX - (int64_t)c->now_ms))
+        error = "ERR timeout is out of range";
+    if (error)
+        (void)reply_error(c->reply, "%s", error);
+    else
+        *ms = (uint64_t)ceill(seconds * 1000);
+    return !error;
 }
 
 uint64_t string_limit(const struct call *c)

@@ -44,6 +44,8 @@ enum time_unit { TIME_SECONDS, TIME_MS };
  * "invalid expire time in 'command' command" is replied and false returned. */
 bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, uint64_t *ms);
 enum result reply_invalid_expire(struct call *c);
+/* How long a blocking command waits, in seconds with a fraction; 0: for ever. False: the error is replied. */
+bool arg_timeout(struct call *c, int i, uint64_t *ms);
 
 /* Would a string of size + more bytes be too long? Then the error is replied. */
 bool string_too_long(struct call *c, uint64_t size, uint64_t more);

@@ -220,14 +220,18 @@ static void resp_push(struct sink *s, size_t count)
 
 static void resp_attribute(struct sink *s, size_t pairs) { head(self(s), '|', pairs); }
 
+static void resp_real_text(struct sink *s, struct slice decimal)
+{
+    if (s->resp == 3)
+        line(self(s), ',', decimal);
+    else
+        resp_bulk(s, decimal);
+}
+
 static void resp_real(struct sink *s, double value)
 {
     char text[NUM_DOUBLE_MAX];
-    struct slice t = slice_of(text, num_format_double(text, value));
-    if (s->resp == 3)
-        line(self(s), ',', t);
-    else
-        resp_bulk(s, t);
+    resp_real_text(s, slice_of(text, num_format_double(text, value)));
 }
 
 static void resp_boolean(struct sink *s, bool value)
@@ -295,6 +299,7 @@ static const struct sink_ops resp_ops = {
     .push = resp_push,
     .attribute = resp_attribute,
     .real = resp_real,
+    .real_text = resp_real_text,
     .boolean = resp_boolean,
     .big_number = resp_big_number,
     .verbatim = resp_verbatim,

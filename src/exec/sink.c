@@ -196,6 +196,7 @@ const struct sink_ops sink_drop_ops = {
     .push = drop_head,
     .attribute = drop_head,
     .real = drop_real,
+    .real_text = drop_slice,
     .boolean = drop_boolean,
     .big_number = drop_slice,
     .verbatim = drop_verbatim,

@@ -33,8 +33,9 @@ struct sink_ops {
     void (*push)(struct sink *s, size_t count); /* RESP2: array */
     /* Pairs that say something about the reply that follows; only where s->resp is 3. */
     void (*attribute)(struct sink *s, size_t pairs);
-    void (*real)(struct sink *s, double value);  /* RESP2: bulk */
-    void (*boolean)(struct sink *s, bool value); /* RESP2: 0 or 1 */
+    void (*real)(struct sink *s, double value);              /* RESP2: bulk */
+    void (*real_text)(struct sink *s, struct slice decimal); /* the same with digits that the command has chosen */
+    void (*boolean)(struct sink *s, bool value);             /* RESP2: 0 or 1 */
     void (*big_number)(struct sink *s, struct slice decimal);
     void (*verbatim)(struct sink *s, const char format[4], struct slice text); /* "txt", "mkd" */
     size_t (*mark)(struct sink *s);

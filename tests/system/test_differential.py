@@ -109,7 +109,7 @@ def compare_databases(reference, ours, pairs):
             tap.eq(b.must('DBSIZE'), a.must('DBSIZE'), f'DBSIZE of database {db}')
             for key in keys:
                 kind = a.must('TYPE', key)
-                shown = [VIEW[kind] + [key]] if kind in VIEW else []
+                shown = [VIEW[kind][:1] + [key] + VIEW[kind][1:]] if kind in VIEW else []
                 for command in shown + [[b'TYPE', key], [b'PEXPIRETIME', key], [b'OBJECT', b'ENCODING', key]]:
                     x, y = a.raw(resp.encode(*command)), b.raw(resp.encode(*command))
                     if not equal(command, x, y):

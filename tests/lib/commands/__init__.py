@@ -3,7 +3,8 @@
 A module of this package has
 
     table(g)      a list of (weight, function that makes a command); g is a Gen
-    VIEW          optional: {type as TYPE names it: command that shows all of a key}, for comparing whole databases
+    VIEW          optional: {type as TYPE names it: command that shows all of a key, without the key, which comes second}, for
+                  comparing whole databases
     UNORDERED     optional: {COMMAND: function of a parsed reply}: replies are compared after it, where Redis leaves their
                   order open
     LIKE          optional: {COMMAND: function of command, parsed reply of Redis, ours}: whether a reply that depends on chance
@@ -24,6 +25,8 @@ MODULES = [
     'lists',
     'hash',
     'set',
+    'zset',
+    'geo',
 ]
 
 I64 = [0, 1, -1, 2, 10, 255, 256, 65535, 2**31 - 1, -2**31, 2**32, 2**53, 2**63 - 1, -2**63, 2**63 - 2, -2**63 + 1]
@@ -42,6 +45,7 @@ class Gen:
         self.keyset = {'string': [b'k%d' % i for i in range(60)] + [b'{tag}%d' % i for i in range(10)] +
                        [b'', b'\x00', b'\xff\xfe', b'a b', b'long' * 100, b'L' * 448, b'L' * 449, b'L' * 480, b'L' * 481,
                         b'M' * 2000, b'N' * 2000, b'M' * 1999 + b'x', b'*', b'[k]', b'k?']}
+        self.fragile = ()  # keys (as str) whose commands are left as they are
         table = [entry for name in (only or MODULES) for entry in module(name).table(self)]
         self.makers = [make for _, make in table]
         self.sums = list(itertools.accumulate(weight for weight, _ in table))
@@ -131,7 +135,7 @@ class Gen:
     def command(self):
         r = self.rng
         words = r.choices(self.makers, cum_weights=self.sums)[0]()
-        if r.random() < 0.03:  # damage it
+        if r.random() < 0.03 and not any(isinstance(w, str) and w.startswith(self.fragile) for w in words):  # damage it
             what = r.randrange(4)
             if what == 0 and len(words) > 1:
                 words.pop()

@@ -1,0 +1,340 @@
+/* Sorted sets in both shapes, through commands. What must hold:
+ *   - any row of ZADD, ZINCRBY, ZREM, ZPOPMIN, ZPOPMAX, ZREMRANGEBYSCORE, ZREMRANGEBYRANK, COPY leaves what a plain sorted
+ *     array would hold, and every way of looking at it says so: by member, by rank, by score, from both ends;
+ *   - long members that agree in all that their name has are in the order of all their bytes;
+ *   - the same after everything was flushed to tables and the server started again;
+ *   - bytes that are no elements are RES_CORRUPT, and those that are have one spelling. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "os/env_memory.h"
+#include "store/zset_priv.h"
+#include "tests/lib/talk.h"
+#include "tests/lib/tap.h"
+
+#define KEYS 3
+#define MEMBERS 900
+
+static struct talk t;
+static uint64_t seed = 5;
+static uint64_t draw(uint64_t below)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return below ? (seed >> 24) % below : 0;
+}
+
+/* ---- a model ---- */
+
+struct one {
+    int member;
+    double score;
+};
+static struct one model[KEYS][MEMBERS]; /* in order */
+static size_t count[KEYS];
+static unsigned seen_inline, seen_pieces;
+
+static struct slice key_name(int k)
+{
+    static const char *const names[KEYS] = {"small", "middle", "large"};
+    return slice_str(names[k]);
+}
+static const int members_of[KEYS] = {11, 150, MEMBERS};
+
+/* The empty one, short ones, and long ones that are alike up to their end. */
+static struct slice member_name(int m)
+{
+    static char *names[MEMBERS];
+    static size_t lens[MEMBERS];
+    if (!names[m]) {
+        size_t lengths[] = {430, 436, 448, 449, 700, 2000};
+        char number[16];
+        size_t n = (size_t)snprintf(number, sizeof number, "%d", m);
+        lens[m] = m == 0 ? 0 : m % 12 ? n : lengths[m / 12 % 6];
+        names[m] = malloc(lens[m] + 16);
+        memset(names[m], 'p', lens[m] + 16);
+        if (m)
+            memcpy(names[m] + (m % 12 ? 0 : lens[m] - n), number, n);
+    }
+    return slice_of(names[m], lens[m]);
+}
+
+static int cmp_one(const void *a, const void *b)
+{
+    const struct one *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? -1 : 1;
+    return slice_cmp(member_name(x->member), member_name(y->member));
+}
+
+static int find(int k, int m)
+{
+    for (size_t i = 0; i < count[k]; i++)
+        if (model[k][i].member == m)
+            return (int)i;
+    return -1;
+}
+
+static void put(int k, int m, double score)
+{
+    int at = find(k, m);
+    if (at < 0)
+        at = (int)count[k]++;
+    model[k][at] = (struct one){m, score};
+    qsort(model[k], count[k], sizeof model[k][0], cmp_one);
+}
+
+static void cut(int k, size_t at, size_t n)
+{
+    memmove(model[k] + at, model[k] + at + n, (count[k] - at - n) * sizeof model[k][0]);
+    count[k] -= n;
+}
+
+/* ---- commands ---- */
+
+static struct slice number(double v)
+{
+    static char text[8][40];
+    static int at;
+    at = (at + 1) % 8;
+    return slice_of(text[at], (size_t)snprintf(text[at], sizeof text[at], "%.17g", v));
+}
+
+#define RUN(...) run((struct slice[]){__VA_ARGS__}, sizeof((struct slice[]){__VA_ARGS__}) / sizeof(struct slice))
+static struct slice run(const struct slice *argv, size_t n) { return talk_run(&t, (int)n, argv); }
+static int64_t integer(struct slice reply)
+{
+    return reply.data[0] == ':' ? strtoll((const char *)reply.data + 1, NULL, 10) : -999;
+}
+#define WORD(w) SLICE_LIT(w)
+
+static double some_score(void) { return draw(6) ? (double)draw(20) / 2 - 4 : (double)draw(2000) - 1000; }
+
+static void change(int k)
+{
+    struct slice key = key_name(k);
+    int m = (int)draw((uint64_t)members_of[k]), at = find(k, m);
+    double score = some_score();
+    size_t n = draw(3);
+    switch (draw(11)) {
+    case 0:
+        tap_check(integer(RUN(WORD("ZREM"), key, member_name(m))) == (at >= 0));
+        if (at >= 0)
+            cut(k, (size_t)at, 1);
+        break;
+    case 1:
+        RUN(WORD("ZINCRBY"), key, number(0.5), member_name(m));
+        put(k, m, at >= 0 ? model[k][at].score + 0.5 : 0.5);
+        break;
+    case 2:
+        n = n < count[k] ? n : count[k];
+        RUN(WORD("ZPOPMIN"), key, number((double)n));
+        cut(k, 0, n);
+        break;
+    case 3:
+        n = n < count[k] ? n : count[k];
+        RUN(WORD("ZPOPMAX"), key, number((double)n));
+        cut(k, count[k] - n, n);
+        break;
+    case 4: {
+        size_t from = 0, to;
+        if (draw(4))
+            break;
+        while (from < count[k] && model[k][from].score < score)
+            from++;
+        for (to = from; to < count[k] && model[k][to].score < score + 0.5;)
+            to++;
+        struct slice end = number(score + 0.5);
+        char open[48];
+        int len = snprintf(open, sizeof open, "(%.*s", (int)end.len, (const char *)end.data);
+        tap_check(integer(RUN(WORD("ZREMRANGEBYSCORE"), key, number(score), slice_of(open, (size_t)len))) ==
+                  (int64_t)(to - from));
+        cut(k, from, to - from);
+        break;
+    }
+    case 5:
+        if (!count[k] || draw(4))
+            break;
+        at = (int)draw(count[k]);
+        n = draw(5) + 1;
+        if (n > count[k] - (size_t)at)
+            n = count[k] - (size_t)at;
+        tap_check(integer(RUN(WORD("ZREMRANGEBYRANK"), key, number(at), number(at + (double)n - 1))) == (int64_t)n);
+        cut(k, (size_t)at, n);
+        break;
+    default:
+        tap_check(integer(RUN(WORD("ZADD"), key, number(score), member_name(m))) == (at < 0));
+        put(k, m, score);
+    }
+}
+
+/* One way of looking, at random. */
+static void look(int k)
+{
+    struct slice key = key_name(k), found[40];
+    int m = (int)draw((uint64_t)members_of[k]), at = find(k, m);
+    size_t from = draw(count[k] + 2), n = draw(10) + 1, have;
+    switch (draw(6)) {
+    case 0: {
+        struct slice reply = talk_bulk(RUN(WORD("ZSCORE"), key, member_name(m)));
+        tap_check(at < 0 ? !reply.data : slice_eq(reply, number(model[k][at].score)));
+        break;
+    }
+    case 1:
+        tap_check(integer(RUN(WORD("ZRANK"), key, member_name(m))) == (at < 0 ? -999 : at));
+        break;
+    case 2:
+        tap_check(integer(RUN(WORD("ZREVRANK"), key, member_name(m))) == (at < 0 ? -999 : (int64_t)count[k] - 1 - at));
+        break;
+    case 3:
+    case 4: {
+        bool down = draw(2);
+        have = from >= count[k] ? 0 : count[k] - from < n ? count[k] - from : n;
+        struct slice reply =
+            down ? RUN(WORD("ZRANGE"), key, number((double)from), number((double)(from + n - 1)), WORD("REV"))
+                 : RUN(WORD("ZRANGE"), key, number((double)from), number((double)(from + n - 1)));
+        tap_check(talk_array(reply, found, 40) == (int)have);
+        for (size_t i = 0; i < have; i++) {
+            size_t rank = down ? count[k] - 1 - from - i : from + i;
+            tap_check(slice_eq(found[i], member_name(model[k][rank].member)));
+        }
+        break;
+    }
+    default: {
+        double low = some_score(), high = low + (double)draw(5);
+        size_t first = 0, end;
+        while (first < count[k] && model[k][first].score < low)
+            first++;
+        for (end = first; end < count[k] && model[k][end].score <= high;)
+            end++;
+        tap_check(integer(RUN(WORD("ZCOUNT"), key, number(low), number(high))) == (int64_t)(end - first));
+        have = end - first < n ? end - first : n;
+        struct slice reply =
+            RUN(WORD("ZRANGEBYSCORE"), key, number(low), number(high), WORD("LIMIT"), WORD("0"), number((double)n));
+        tap_check(talk_array(reply, found, 40) == (int)have);
+        for (size_t i = 0; i < have; i++)
+            tap_check(slice_eq(found[i], member_name(model[k][first + i].member)));
+    }
+    }
+}
+
+static void look_at_all(void)
+{
+    static struct slice found[2 * MEMBERS];
+    for (int k = 0; k < KEYS; k++) {
+        tap_check(integer(RUN(WORD("ZCARD"), key_name(k))) == (int64_t)count[k]);
+        struct slice reply = RUN(WORD("ZRANGE"), key_name(k), WORD("0"), WORD("-1"), WORD("WITHSCORES"));
+        tap_check(talk_array(reply, found, 2 * MEMBERS) == (int)(2 * count[k]));
+        for (size_t i = 0; i < count[k]; i++)
+            tap_check(slice_eq(found[2 * i], member_name(model[k][i].member)) &&
+                      slice_eq(found[2 * i + 1], number(model[k][i].score)));
+    }
+}
+
+static enum result note_shape(struct call *c)
+{
+    for (int k = 0; k < KEYS; k++) {
+        struct store_key key;
+        struct object o;
+        enum result r = store_key_init(c, 0, key_name(k), &key);
+        if (r == RES_OK)
+            r = store_read(c, &key, 0, &o);
+        if (r != RES_OK)
+            return r;
+        if (o.exists)
+            ++*(o.pieces ? &seen_pieces : &seen_inline);
+    }
+    return RES_OK;
+}
+
+static void any_row_leaves_what_a_sorted_array_holds(void)
+{
+    struct env *env = env_memory_new(3, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env, .engine = &engine_lsm, .memtable_bytes = 1 << 20};
+    talk_open(&t, &o);
+    for (int i = 0; i < (tap_long() ? 100000 : 8000); i++) {
+        int k = (int)draw(KEYS);
+        for (uint64_t n = draw(4); n; n--)
+            change(k);
+        look(k);
+        if (i % 1000 == 999) {
+            look_at_all();
+            talk_call(&t, note_shape, NULL, RES_OK);
+        }
+        if (i % 2000 == 1999) {
+            tap_check(front_flush(shard_front(t.shard)) == RES_OK);
+            talk_close(&t);
+            talk_open(&t, &o);
+            look_at_all();
+        }
+    }
+    talk_close(&t);
+    env_memory_free(env);
+    tap_check(seen_inline > 0 && seen_pieces > 0);
+}
+
+/* ---- bytes ---- */
+
+static void orders_are_those_of_scores(void)
+{
+    static const double rising[] = {-INFINITY, -1e308, -2, -1, -5e-324, 0, 5e-324, 0.5, 1, 1.5, 1e17, 1e308, INFINITY};
+    bool holds = zset_order_of(-0.0) == zset_order_of(0.0);
+    for (size_t i = 1; i < sizeof rising / sizeof rising[0]; i++)
+        holds &= zset_order_of(rising[i - 1]) < zset_order_of(rising[i]);
+    tap_check(holds);
+}
+
+static void hints_have_one_spelling(void)
+{
+    unsigned refused = 0;
+    bool canonical = true;
+    for (int i = 0; i < 200000; i++) {
+        uint8_t bytes[ZSET_HINTS_MAX + 8], again[ZSET_HINTS_MAX];
+        size_t n = draw(sizeof bytes + 1);
+        for (size_t j = 0; j < n; j++)
+            bytes[j] = (uint8_t)draw(draw(3) ? 12 : 256);
+        if (n && draw(2))
+            bytes[0] = draw(2) ? 0 : 8;
+        struct zset_hints h;
+        if (zset_hints_decode(slice_of(bytes, n), &h) != RES_OK)
+            refused++;
+        else
+            canonical &= slice_eq(slice_of(again, zset_hints_encode(&h, again)), slice_of(bytes, n));
+    }
+    tap_check(canonical && refused > 1000 && refused < 200000);
+}
+
+static void a_large_set_is_popped_from_both_ends(void)
+{
+    struct env *env = env_memory_new(4, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env};
+    talk_open(&t, &o);
+    for (int i = 0; i < 3000; i++)
+        talk(&t, "ZADD q %d m%d", i % 100, i);
+    for (int i = 0; i < 1500; i++) {
+        struct slice low[2], high[2];
+        char text[16];
+        tap_check(talk_array(RUN(WORD("ZPOPMIN"), WORD("q")), low, 2) == 2);
+        int len = snprintf(text, sizeof text, "%d", i / 30);
+        tap_check(slice_eq(low[1], slice_of(text, (size_t)len)));
+        tap_check(talk_array(RUN(WORD("ZPOPMAX"), WORD("q")), high, 2) == 2);
+        len = snprintf(text, sizeof text, "%d", 99 - i / 30);
+        tap_check(slice_eq(high[1], slice_of(text, (size_t)len)));
+    }
+    tap_check(strcmp(talk(&t, "EXISTS q"), ":0\r\n") == 0);
+    talk(&t, "ZADD q 5 a 6 b");
+    tap_check(talk_int(&t, "ZADD q -1 c 100 d") == 2 && talk_int(&t, "ZRANK q c") == 0 &&
+              talk_int(&t, "ZRANK q d") == 3);
+    talk_close(&t);
+    env_memory_free(env);
+}
+
+int main(void)
+{
+    tap_test(orders_are_those_of_scores);
+    tap_test(hints_have_one_spelling);
+    tap_test(a_large_set_is_popped_from_both_ends);
+    tap_test(any_row_leaves_what_a_sorted_array_holds);
+    return tap_done();
+}
