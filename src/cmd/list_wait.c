@@ -3,30 +3,8 @@
  * Each tries; where there is nothing it waits (call_wait), and is run again, with CALL_SERVED, when one of its keys was
  * changed. What becomes of it then is Redis 7.2's: a key that now has another type does not end the waiting; but when a
  * later key has elements, an earlier one of another type is the error that it is in a command that does not wait. */
-#include <math.h>
-
-#include "base/num.h"
 #include "cmd/declare.h"
 #include "cmd/lists.h"
-
-/* A timeout in seconds as milliseconds, 0: none. False: an error is replied. */
-static bool arg_timeout(struct call *c, int i, uint64_t *ms)
-{
-    long double t;
-    const char *error = NULL;
-    if (num_parse_long_double(c->argv[i], &t) != RES_OK)
-        error = "ERR timeout is not a float or out of range";
-    else if ((t *= 1000) > (long double)INT64_MAX)
-        error = "ERR timeout is out of range";
-    else if ((t = ceill(t)) < 0)
-        error = "ERR timeout is negative";
-    else if ((*ms = (uint64_t)t) > (uint64_t)INT64_MAX - c->now_ms)
-        error = "ERR timeout is out of range";
-    if (!error)
-        return true;
-    (void)reply_error(c->reply, "%s", error);
-    return false;
-}
 
 /* Opens a key. *found: it has elements. *other: it has another type; in a run that does not wait yet that was replied. */
 static enum result try_key(struct call *c, struct slice name, struct list_key *x, bool *found, bool *other)

@@ -110,19 +110,20 @@ bool arg_expire_time(struct call *c, int i, enum time_unit unit, bool relative, 
 
 bool arg_timeout(struct call *c, int i, uint64_t *ms)
 {
+    long double t;
     const char *error = NULL;
-    long double seconds = 0;
-    if (num_parse_long_double(c->argv[i], &seconds) != RES_OK)
+    if (num_parse_long_double(c->argv[i], &t) != RES_OK)
         error = "ERR timeout is not a float or out of range";
-    else if (seconds < 0)
-        error = "ERR timeout is negative";
-    else if (seconds * 1000 > (long double)(INT64_MAX - (int64_t)c->now_ms))
+    else if ((t *= 1000) > (long double)INT64_MAX)
         error = "ERR timeout is out of range";
-    if (error)
-        (void)reply_error(c->reply, "%s", error);
-    else
-        *ms = (uint64_t)ceill(seconds * 1000);
-    return !error;
+    else if ((t = ceill(t)) < 0)
+        error = "ERR timeout is negative";
+    else if ((*ms = (uint64_t)t) > (uint64_t)INT64_MAX - c->now_ms)
+        error = "ERR timeout is out of range";
+    if (!error)
+        return true;
+    (void)reply_error(c->reply, "%s", error);
+    return false;
 }
 
 uint64_t string_limit(const struct call *c)
