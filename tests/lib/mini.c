@@ -372,6 +372,145 @@ static enum result cmd_spin(struct call *c)
     return cmd_set(c);
 }
 
+/* ---- elements, waiting, transactions ---- */
+
+static enum result store_row(struct call *c, struct mini_key *k, const struct mini_value *old, struct slice row)
+{
+    return row.len ? value_write(c, k, old, row, 0) : value_delete(c, k);
+}
+
+static enum result push(struct call *c, struct slice key, struct slice element)
+{
+    struct mini_key k;
+    struct mini_value v;
+    assert(element.len == MINI_ELEMENT);
+    key_init(&k, key);
+    enum result r = value_meet(c, &k, &v);
+    if (r != RES_OK)
+        return r;
+    uint8_t *row = arena_alloc(c->arena, v.data.len + element.len);
+    if (!row)
+        return RES_NO_MEMORY;
+    if (v.data.len)
+        memcpy(row, v.data.data, v.data.len);
+    memcpy(row + v.data.len, element.data, element.len);
+    return store_row(c, &k, &v, slice_of(row, v.data.len + element.len));
+}
+
+static enum result cmd_push(struct call *c)
+{
+    enum result r = push(c, c->argv[1], c->argv[2]);
+    if (r == RES_OK)
+        reply_ok(c->reply);
+    return r;
+}
+
+/* The first element; or waits, which ends the run: *got.data is NULL. */
+static enum result take(struct call *c, int timeout_arg, struct slice *got)
+{
+    struct mini_key k;
+    struct mini_value v;
+    uint64_t timeout = 0;
+    *got = slice_of(NULL, 0);
+    if (num_parse_u64(c->argv[timeout_arg], &timeout) != RES_OK)
+        return reply_syntax_error(c->reply);
+    key_init(&k, c->argv[1]);
+    enum result r = value_meet(c, &k, &v);
+    if (r != RES_OK)
+        return r;
+    if (!v.exists) {
+        struct wait_key key = {.db = 0, .key = k.user, .hash = k.hash};
+        return call_wait(c, &key, 1, timeout, WAIT_NULL);
+    }
+    got->data = arena_copy(c->arena, v.data.data, MINI_ELEMENT);
+    got->len = MINI_ELEMENT;
+    if (!got->data)
+        return RES_NO_MEMORY;
+    return store_row(c, &k, &v, slice_of(v.data.data + MINI_ELEMENT, v.data.len - MINI_ELEMENT));
+}
+
+static enum result cmd_take(struct call *c)
+{
+    struct slice got;
+    enum result r = take(c, 2, &got);
+    if (r == RES_OK && got.data)
+        reply_bulk(c->reply, got);
+    return r;
+}
+
+static enum result cmd_move(struct call *c)
+{
+    struct slice got;
+    enum result r = take(c, 3, &got);
+    if (r == RES_OK && got.data)
+        r = push(c, c->argv[2], got);
+    if (r == RES_OK && got.data)
+        reply_bulk(c->reply, got);
+    return r;
+}
+
+static enum result cmd_multi(struct call *c)
+{
+    if (!session_multi_begin(c->session))
+        return RES_NO_MEMORY;
+    reply_ok(c->reply);
+    return RES_OK;
+}
+
+static enum result cmd_discard(struct call *c)
+{
+    session_multi_end(c->session);
+    session_unwatch(c->shard, c->session);
+    reply_ok(c->reply);
+    return RES_OK;
+}
+
+static enum result peek(struct call *c, struct slice key, struct watch_key *out)
+{
+    struct mini_key k;
+    struct mini_value v;
+    key_init(&k, key);
+    enum result r = value_read(c, &k, &v);
+    *out = (struct watch_key){.key = key, .hash = k.hash, .exists = v.exists, .expired = v.expired};
+    return r;
+}
+
+static enum result cmd_watch(struct call *c)
+{
+    struct watch_key keys[8];
+    assert(c->argc <= 9);
+    for (int i = 1; i < c->argc; i++) {
+        enum result r = peek(c, c->argv[i], &keys[i - 1]);
+        if (r != RES_OK)
+            return r;
+    }
+    enum result r = call_watch(c, keys, (size_t)c->argc - 1);
+    if (r == RES_OK)
+        reply_ok(c->reply);
+    return r;
+}
+
+static enum result test_watched(struct call *c, void *arg, const struct watch_key *k)
+{
+    struct watch_key now;
+    enum result r = peek(c, k->key, &now);
+    if (r == RES_OK && ((now.expired && !k->expired) || (now.exists && k->exists)))
+        *(bool *)arg = true;
+    return r;
+}
+
+static enum result cmd_exec(struct call *c)
+{
+    bool broken = session_watch_broken(c->session);
+    enum result r = broken ? RES_OK : call_watched(c, test_watched, &broken);
+    if (r != RES_OK)
+        return r;
+    if (!broken)
+        return call_exec(c);
+    c->reply->ops->null_array(c->reply);
+    return RES_OK;
+}
+
 #define KEY_SPEC(f, to, by)                                                                                            \
     (const struct command_keyspec[])                                                                                   \
     {                                                                                                                  \
@@ -392,10 +531,18 @@ static enum result cmd_spin(struct call *c)
     X(MINI_DRAW, draw, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))                                                              \
     X(MINI_FLUSH, flush, CMD_WRITE, NULL)                                                                              \
     X(MINI_PING, ping, CMD_SESSION | CMD_FAST | CMD_NO_AUTH, NULL)                                                     \
-    X(MINI_FAIL, fail, CMD_SESSION, NULL)                                                                              \
-    X(MINI_SPIN, spin, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))
+    X(MINI_FAIL, fail, CMD_SESSION | CMD_IN_PLACE, NULL)                                                                        \
+    X(MINI_SPIN, spin, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))                                                              \
+    X(MINI_PUSH, push, CMD_WRITE, KEY_SPEC(KEY_RW, 0, 1))                                                              \
+    X(MINI_TAKE, take, CMD_WRITE, KEY_SPEC(KEY_RW, 0, 1))                                                              \
+    X(MINI_MOVE, move, CMD_WRITE, KEY_SPEC(KEY_RW, 1, 1))                                                              \
+    X(MINI_MULTI, multi, CMD_SESSION | CMD_FAST | CMD_UNQUEUED, NULL)                                                  \
+    X(MINI_EXEC, exec, CMD_EXEC | CMD_UNQUEUED, NULL)                                                                  \
+    X(MINI_DISCARD, discard, CMD_SESSION | CMD_FAST | CMD_UNQUEUED, NULL)                                              \
+    X(MINI_WATCH, watch, CMD_LATCHED | CMD_UNQUEUED, KEY_SPEC(KEY_RO, -1, 1))
 #define MINI_COMMAND(id, word, fl, spec)                                                                               \
-    static const struct command command_##word = {.name = #word, .flags = fl, .run = cmd_##word, .keys = spec};
+    static const struct command command_##word = {                                                                     \
+        .name = #word, .group = "mini", .flags = fl, .run = cmd_##word, .keys = spec};
 MINI_TABLE(MINI_COMMAND)
 #define MINI_ENTRY(number, word, fl, spec) [number] = {.command = &command_##word, .id = number, .full_name = #word},
 const struct command_entry mini_entry[MINI_COUNT] = {MINI_TABLE(MINI_ENTRY)};
@@ -405,7 +552,8 @@ const struct command_entry mini_entry[MINI_COUNT] = {MINI_TABLE(MINI_ENTRY)};
     {                                                                                                                  \
         return (c->mode & (CALL_LATCHED | CALL_MAY_WAIT)) == CALL_LATCHED ? RES_WOULD_BLOCK : cmd_##word(c);           \
     }                                                                                                                  \
-    static const struct command long_##word = {.name = #word, .flags = (fl) | CMD_LONG, .run = long_run_##word};
+    static const struct command long_##word = {                                                                        \
+        .name = #word, .group = "mini", .flags = (fl) | CMD_LONG, .run = long_run_##word};
 MINI_TABLE(MINI_LONG)
 #define MINI_LONG_ENTRY(number, word, fl, spec) [number] = {.command = &long_##word, .id = number, .full_name = #word},
 static const struct command_entry long_entry[MINI_COUNT] = {MINI_TABLE(MINI_LONG_ENTRY)};
@@ -439,6 +587,15 @@ static void client_unref(struct session *s)
     os_mutex_unlock(&c->lock);
 }
 
+static void client_blocked(struct session *s, struct waiter *w)
+{
+    struct mini_client *c = s->connection;
+    os_mutex_lock(&c->lock);
+    c->waiter = w;
+    os_cond_broadcast(&c->changed);
+    os_mutex_unlock(&c->lock);
+}
+
 static void client_address(struct session *s, char out[64]) { snprintf(out, 64, "test:%d", (int)s->id); }
 
 static const struct session_ops client_ops = {
@@ -446,6 +603,7 @@ static const struct session_ops client_ops = {
     .completed = client_completed,
     .ref = client_ref,
     .unref = client_unref,
+    .blocked = client_blocked,
     .address = client_address,
 };
 
@@ -463,6 +621,8 @@ void mini_client_init(struct mini_client *c, uint64_t id)
 
 void mini_client_fini(struct mini_client *c)
 {
+    assert(!c->session.watched); /* mini_do(MINI_DISCARD) first */
+    session_multi_end(&c->session);
     os_mutex_lock(&c->lock);
     while (atomic_load(&c->refs))
         os_cond_wait(&c->changed, &c->lock);
@@ -501,9 +661,38 @@ void mini_prepare_arg(struct mini_client *c, struct slice arg)
 enum exec_outcome mini_run(struct exec_worker *w, struct mini_client *c)
 {
     enum exec_outcome o = exec_run(w, &c->session, c->entry, c->argc, c->argv, &c->sink.sink);
-    if (o == EXEC_AWAY)
+    if (o == EXEC_AWAY) {
         c->is_away = true;
+        struct waiter *waiter = exec_take_waiter(w);
+        if (waiter)
+            client_blocked(&c->session, waiter);
+    }
     return o;
+}
+
+bool mini_waits(struct mini_client *c)
+{
+    os_mutex_lock(&c->lock);
+    bool waits = c->waiter && !c->is_back;
+    os_mutex_unlock(&c->lock);
+    return waits;
+}
+
+bool mini_end_wait(struct exec_worker *w, struct mini_client *c, enum wait_end why)
+{
+    os_mutex_lock(&c->lock);
+    struct waiter *waiter = c->waiter;
+    os_mutex_unlock(&c->lock);
+    if (!waiter || !waiter_take(waiter, why))
+        return false;
+    c->is_away = false;
+    assert(c->out.len == 0);
+    if (why != WAIT_CLOSE)
+        exec_wait_over(w, waiter, why, &c->sink.sink);
+    waiter_unref(waiter);
+    c->waiter = NULL;
+    client_unref(&c->session);
+    return true;
 }
 
 bool mini_is_back(struct mini_client *c)
@@ -522,7 +711,10 @@ void mini_collect(struct mini_client *c)
     while (!c->is_back)
         os_cond_wait(&c->changed, &c->lock);
     c->is_back = false;
+    struct waiter *waiter = c->waiter;
+    c->waiter = NULL;
     os_mutex_unlock(&c->lock);
+    waiter_unref(waiter);
     c->is_away = false;
     assert(c->out.len == 0); /* nothing of the dropped run is left */
     buf_fini(&c->out);

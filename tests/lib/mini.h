@@ -27,8 +27,16 @@ enum mini_command {
     MINI_PING,    /* CMD_SESSION, fast */
     MINI_FAIL,    /* FAIL text: an error reply; CMD_SESSION */
     MINI_SPIN,    /* SPIN key ms: works so long by mini_clock, asking call_too_long, then sets the key */
+    MINI_PUSH,    /* PUSH key element: elements have MINI_ELEMENT bytes; the value is their row */
+    MINI_TAKE,    /* TAKE key timeout-ms: the first element; waits for it */
+    MINI_MOVE,    /* MOVE from to timeout-ms: the same, and pushes it */
+    MINI_MULTI,   /* CMD_SESSION */
+    MINI_EXEC,    /* what was queued */
+    MINI_DISCARD, /* CMD_SESSION */
+    MINI_WATCH,   /* WATCH key... */
     MINI_COUNT,
 };
+#define MINI_ELEMENT 4
 extern const struct command_entry mini_entry[MINI_COUNT];
 /* The same command, declared as long: it goes to the pool at once; a write is prepared, and always too long for the latch. */
 const struct command_entry *mini_long(enum mini_command cmd);
@@ -50,7 +58,8 @@ struct mini_client {
     void (*on_completed)(struct mini_client *c); /* or NULL; on the pool thread, after is_back */
     void *owner;
     atomic_int refs;
-    uint64_t snapshot; /* of the last run */
+    struct waiter *waiter; /* it waits for a key; under lock */
+    uint64_t snapshot;     /* of the last run */
     /* The command being run. */
     const struct command_entry *entry;
     int argc;
@@ -68,6 +77,10 @@ enum exec_outcome mini_run(struct exec_worker *w, struct mini_client *c);
 /* Takes over the reply of a command that was away, waiting for it if need be. */
 void mini_collect(struct mini_client *c);
 bool mini_is_back(struct mini_client *c);
+/* Of one that is away: it waits for a key. */
+bool mini_waits(struct mini_client *c);
+/* Ends that; true: the reply is in c->out (none of WAIT_CLOSE). */
+bool mini_end_wait(struct exec_worker *w, struct mini_client *c, enum wait_end why);
 /* prepare, run, end the row, collect; the reply as text (until the next command of the client). Not for what parks for long. */
 const char *mini_do(struct exec_worker *w, struct mini_client *c, enum mini_command cmd, const char *args);
 /* The reply so far, and empties it at the next command. */
