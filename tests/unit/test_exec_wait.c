@@ -196,10 +196,10 @@ static void exec_is_one_batch(void)
     (void)do_a(MINI_MULTI, "");
     (void)do_a(MINI_SET, "x 1");
     (void)do_a(MINI_INCR, "x");
-    (void)do_a(MINI_FAIL, "ERR no");
+    (void)do_a(MINI_FAIL, "no");
     (void)do_a(MINI_GET, "x");
     tap_eq_u64(front_visible(front), 0);
-    tap_eq_str(do_a(MINI_EXEC, ""), "*4\r\n+OK\r\n:2\r\n-ERR no\r\n$1\r\n2\r\n");
+    tap_eq_str(do_a(MINI_EXEC, ""), "*4\r\n+OK\r\n:2\r\n-no\r\n$1\r\n2\r\n");
     tap_eq_u64(front_visible(front), 1);
     tap_eq_u64(a.session.floor, 1);
     tap_eq_str(mini_do(two.exec, &b, MINI_GET, "x"), "$-1\r\n");
