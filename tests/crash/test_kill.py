@@ -2,7 +2,7 @@
 """SIGKILL under load with `appendfsync always`: nothing acknowledged is lost, no batch is torn, DBSIZE is exact.
 
 Eight writers, each with a connection and keys of its own, send pipelines of SET, DEL, INCR, APPEND, MSET over a group of keys, expiring
-and large values. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
+and large values, and transactions of several of these, which are there whole or not at all. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
 is killed at a random moment, sometimes again while it recovers. Afterwards a writer's keys must be in the state after
 some command of its order that is not older than the last one acknowledged: all of them at once, since each writer's
 commands were committed in order.
@@ -32,6 +32,17 @@ class Writer(threading.Thread):
 
     def key(self, name):
         return b'w%d:%s' % (self.number, name)
+
+    def step(self, state):
+        """Requests that count as one, and the state behind them: a command, or a transaction, some of them large."""
+        if self.rng.randrange(10):
+            words, state = self.command(state)
+            return [words], state
+        requests = [[b'MULTI']]
+        for _ in range(self.rng.choice([1, 2, 5, 20, 100])):
+            words, state = self.command(state)
+            requests.append(words)
+        return requests + [[b'EXEC']], state
 
     def command(self, state):
         """A random command and the state behind it."""
@@ -72,14 +83,15 @@ class Writer(threading.Thread):
                 while True:
                     batch = []
                     for _ in range(self.rng.choice([1, 1, 4, 30])):
-                        words, state = self.command(self.states[-1])
-                        batch.append(words)
+                        requests, state = self.step(self.states[-1])
+                        batch.append(requests)
                         self.states.append(state)
-                    c.send_raw(b''.join(resp.encode(*w) for w in batch))
-                    for words in batch:
-                        reply = c.read()
-                        if isinstance(reply, resp.Error):
-                            raise tap.Failed(f'{words[0]} was answered with {reply}')
+                    c.send_raw(b''.join(resp.encode(*words) for requests in batch for words in requests))
+                    for requests in batch:
+                        for words in requests:
+                            reply = c.read()
+                            if isinstance(reply, resp.Error) or (words[0] == b'EXEC' and reply is None):
+                                raise tap.Failed(f'{words[0]} was answered with {reply}')
                         self.acknowledged += 1
                         del self.states[0]
         except (OSError, resp.Closed):
