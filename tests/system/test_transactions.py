@@ -12,15 +12,28 @@ import resp
 import server
 import tap
 
+def plain(value):
+    """Replies without their kinds: a status line, an error and a bulk string are bytes, a push is a list."""
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, list) and not isinstance(value, resp.Map):
+        return [plain(v) for v in value]
+    return value
+
+
+def eq(got, want, what=''):
+    tap.eq(plain(got), want, what)
+
+
 OPTIONS = ('--io-threads', '2', '--enable-debug-command', 'yes', '--appendfsync', 'everysec')
 
 
 def queued(c, *commands):
     """MULTI, these, EXEC; returns EXEC's reply."""
-    tap.eq(c.call('MULTI'), b'OK')
-    for words in commands:
-        tap.eq(c.call(*words), b'QUEUED', words[0])
-    return c.call('EXEC')
+    replies = c.pipeline([('MULTI',), *commands, ('EXEC',)])
+    eq(replies[0], b'OK')
+    eq(replies[1:-1], [b'QUEUED'] * len(commands))
+    return replies[-1]
 
 
 @tap.test
@@ -31,46 +44,46 @@ def commands_about_the_server_keep_their_places():
         reply = queued(c, ('SET', 'a', '1'), ('CLIENT', 'ID'), ('INCR', 'a'), ('CLIENT', 'LIST'), ('CONFIG', 'SET', 'maxclients', '5000'),
                        ('GET', 'a'), ('CLIENT', 'KILL', 'ID', him), ('INFO', 'clients'), ('CONFIG', 'GET', 'maxclients'),
                        ('SELECT', '3'), ('SET', 'b', '1'), ('CLIENT', 'KILL', 'ID', '99999'), ('PING',))
-        tap.eq(len(reply), 13)
-        tap.eq(reply[:3], [b'OK', me, 2])
+        eq(len(reply), 13)
+        eq(reply[:3], [b'OK', me, 2])
         tap.check(b'id=%d' % me in reply[3] and b'id=%d' % him in reply[3], reply[3])
-        tap.eq(reply[4:7], [b'OK', b'2', 1])
+        eq(reply[4:7], [b'OK', b'2', 1])
         tap.check(b'connected_clients' in reply[7], reply[7])
-        tap.eq(reply[8], [b'maxclients', b'5000'])
-        tap.eq(reply[9:], [b'OK', b'OK', 0, b'PONG'])
+        eq(reply[8], [b'maxclients', b'5000'])
+        eq(reply[9:], [b'OK', b'OK', 0, b'PONG'])
         tap.check(other.closed_by_server())
-        tap.eq(c.call('GET', 'b'), b'1')
-        tap.eq(c.call('SELECT', '0'), b'OK')
-        tap.eq(c.call('EXISTS', 'b'), 0)
+        eq(c.call('GET', 'b'), b'1')
+        eq(c.call('SELECT', '0'), b'OK')
+        eq(c.call('EXISTS', 'b'), 0)
         # pipelined, and what follows is not out of step
         replies = c.pipeline([('MULTI',), ('CLIENT', 'GETNAME'), ('CLIENT', 'LIST'), ('EXEC',), ('PING',)])
-        tap.eq(replies[3][0], None)
-        tap.eq(replies[4], b'PONG')
+        eq(replies[3][0], None)
+        eq(replies[4], b'PONG')
 
 
 @tap.test
 def only_commands_about_the_server():
     with server.Varved(*OPTIONS) as s, s.connect() as c:
-        tap.eq(queued(c), [])
-        tap.eq(queued(c, ('PING',), ('CLIENT', 'SETNAME', 'x'), ('CLIENT', 'GETNAME')), [b'PONG', b'OK', b'x'])
+        eq(queued(c), [])
+        eq(queued(c, ('PING',), ('CLIENT', 'SETNAME', 'x'), ('CLIENT', 'GETNAME')), [b'PONG', b'OK', b'x'])
         reply = queued(c, ('HELLO', '3'), ('CONFIG', 'GET', 'port'), ('GET', 'nothing'))
         tap.check(isinstance(reply[0], resp.Map) and isinstance(reply[1], resp.Map), reply)
-        tap.eq(reply[2], None)
+        eq(reply[2], None)
 
 
 @tap.test
 def refused_commands_abort():
     with server.Varved(*OPTIONS) as s, s.connect() as c:
         for wrong in (('NOSUCH',), ('GET',), ('CONFIG', 'NOSUCH'), ('SET', 'a')):
-            tap.eq(c.call('MULTI'), b'OK')
+            eq(c.call('MULTI'), b'OK')
             tap.check(isinstance(c.call(*wrong), resp.Error))
-            tap.eq(c.call('SET', 'a', '1'), b'QUEUED')
-            tap.eq(c.call('EXEC'), b'EXECABORT Transaction discarded because of previous errors.')
-        tap.eq(c.call('EXISTS', 'a'), 0)
-        tap.eq(c.call('EXEC'), b'ERR EXEC without MULTI')
-        tap.eq(c.call('DISCARD'), b'ERR DISCARD without MULTI')
+            eq(c.call('SET', 'a', '1'), b'QUEUED')
+            eq(c.call('EXEC'), b'EXECABORT Transaction discarded because of previous errors.')
+        eq(c.call('EXISTS', 'a'), 0)
+        eq(c.call('EXEC'), b'ERR EXEC without MULTI')
+        eq(c.call('DISCARD'), b'ERR DISCARD without MULTI')
         # an error while it runs does not undo the others
-        tap.eq(queued(c, ('SET', 'a', 'x'), ('INCR', 'a'), ('SET', 'b', '1')),
+        eq(queued(c, ('SET', 'a', 'x'), ('INCR', 'a'), ('SET', 'b', '1')),
                [b'OK', b'ERR value is not an integer or out of range', b'OK'])
 
 
@@ -78,7 +91,7 @@ def refused_commands_abort():
 def watched_keys_and_what_changes_them():
     with server.Varved(*OPTIONS) as s, s.connect() as c, s.connect() as other:
         def broken_by(*commands, watch=('k',)):
-            tap.eq(c.call('WATCH', *watch), b'OK')
+            eq(c.call('WATCH', *watch), b'OK')
             for words in commands:
                 other.must(*words)
             return queued(c, ('PING',)) is None
@@ -96,9 +109,9 @@ def watched_keys_and_what_changes_them():
         c.must('DEL', 'k')
         tap.check(not broken_by(('SWAPDB', '0', '5')), 'nowhere')
         c.must('SET', 'k', '1', 'PX', '30')
-        tap.eq(c.call('WATCH', 'k'), b'OK')
+        eq(c.call('WATCH', 'k'), b'OK')
         time.sleep(0.3)
-        tap.eq(queued(c, ('PING',)), None, 'the key has expired')
+        eq(queued(c, ('PING',)), None, 'the key has expired')
         c.must('DEBUG', 'SET-ACTIVE-EXPIRE', '0')
         c.must('SET', 'k', '1', 'PX', '1')
         time.sleep(0.02)
@@ -110,10 +123,10 @@ def watched_keys_and_what_changes_them():
             other.must('SET', 'k', '2')
             for word in forget:
                 c.call(word)
-            tap.eq(queued(c, ('PING',)), [b'PONG'], str(forget))
+            eq(queued(c, ('PING',)), [b'PONG'], str(forget))
         c.must('WATCH', 'k')
         c.must('SET', 'k', '3')
-        tap.eq(queued(c, ('PING',)), None, 'its own change counts')
+        eq(queued(c, ('PING',)), None, 'its own change counts')
 
 
 @tap.test
@@ -137,23 +150,23 @@ def a_counter_that_many_change_by_watch():
             t.start()
         for t in threads:
             t.join()
-        tap.eq(len(done), 6)
-        tap.eq(s.call('GET', 'n'), b'%d' % sum(done))
-        tap.eq(s.call('GET', 'm'), b'%d' % sum(done))
+        eq(len(done), 6)
+        eq(s.call('GET', 'n'), b'%d' % sum(done))
+        eq(s.call('GET', 'm'), b'%d' % sum(done))
 
 
 @tap.test
 def long_and_large_transactions():
     with server.Varved(*OPTIONS) as s, s.connect() as c:
         many = queued(c, *[('SET', f'key:{i}', f'{i}') for i in range(5000)])
-        tap.eq(len(many), 5000)
-        tap.eq(c.call('DBSIZE'), 5000)
+        eq(len(many), 5000)
+        eq(c.call('DBSIZE'), 5000)
         big = b'x' * 700000
-        tap.eq(queued(c, ('SET', 'big1', big), ('SET', 'big2', big), ('STRLEN', 'big1'), ('SET', 'big3', big)),
+        eq(queued(c, ('SET', 'big1', big), ('SET', 'big2', big), ('STRLEN', 'big1'), ('SET', 'big3', big)),
                [b'OK', b'OK', 700000, b'OK'])
-        tap.eq(queued(c, ('GET', 'big1'), ('GET', 'big3'), ('KEYS', 'big*'))[:2], [big, big])
-        tap.eq(queued(c, ('FLUSHALL',), ('DBSIZE',), ('SET', 'a', '1'), ('DBSIZE',)), [b'OK', 0, b'OK', 1])
-        tap.eq(int(s.info()['exec_slow_mode'] if 'exec_slow_mode' in s.info() else 0), 0)
+        eq(queued(c, ('GET', 'big1'), ('GET', 'big3'), ('KEYS', 'big*'))[:2], [big, big])
+        eq(queued(c, ('FLUSHALL',), ('DBSIZE',), ('SET', 'a', '1'), ('DBSIZE',)), [b'OK', 0, b'OK', 1])
+        eq(int(s.info()['exec_slow_mode'] if 'exec_slow_mode' in s.info() else 0), 0)
 
 
 @tap.test
@@ -164,15 +177,15 @@ def what_client_list_tells_and_what_goes_with_the_client():
         c.must('SET', 'a', '1')
         line = next(x for x in other.must('CLIENT', 'LIST').split(b'\n') if b'multi=1 ' in x)
         tap.check(b'watch=2' in line and b'flags=x' in line, line)
-        tap.eq(c.call('RESET'), b'RESET')
+        eq(c.call('RESET'), b'RESET')
         tap.check(b'multi=1 ' not in other.must('CLIENT', 'LIST'))
         for _ in range(50):
             with s.connect() as gone:
                 gone.must('WATCH', 'a', 'b', 'c')
                 gone.must('MULTI')
                 gone.must('SET', 'a', 'x' * 1000)
-        tap.eq(other.must('SET', 'a', '2'), b'OK')
-        tap.eq(queued(other, ('GET', 'a')), [b'2'])
+        eq(other.must('SET', 'a', '2'), b'OK')
+        eq(queued(other, ('GET', 'a')), [b'2'])
 
 
 if __name__ == '__main__':
