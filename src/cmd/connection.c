@@ -237,7 +237,8 @@ static enum result run_quit(struct call *c)
 const struct command cmd_quit = {
     .name = "quit",
     .arity = -1,
-    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION | CMD_UNQUEUED | CMD_SUBSCRIBER,
+    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION |
+             CMD_UNQUEUED | CMD_SUBSCRIBER,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "1.0.0",
@@ -325,7 +326,8 @@ static enum result run_reset(struct call *c)
 const struct command cmd_reset = {
     .name = "reset",
     .arity = 1,
-    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION | CMD_UNQUEUED | CMD_SUBSCRIBER,
+    .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SESSION |
+             CMD_UNQUEUED | CMD_SUBSCRIBER,
     .acl = ACL_CONNECTION,
     .group = "connection",
     .since = "6.2.0",

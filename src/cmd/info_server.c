@@ -49,7 +49,8 @@ void info_clients(struct info *i)
     info_add(i, "client_recent_max_input_buffer:%" PRIu64 "\r\n", h->largest_query_buffer);
     info_add(i, "client_recent_max_output_buffer:%" PRIu64 "\r\n", h->largest_output_buffer);
     info_add(i, "blocked_clients:%" PRIu64 "\r\n", h->blocked_clients);
-    info_add(i, "tracking_clients:0\r\npubsub_clients:%" PRIu64 "\r\nclients_in_timeout_table:0\r\n", h->pubsub_clients);
+    info_add(i, "tracking_clients:0\r\npubsub_clients:%" PRIu64 "\r\nclients_in_timeout_table:0\r\n",
+             h->pubsub_clients);
     info_add(i, "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     info_add(i, "monitor_clients:%" PRIu64 "\r\n", h->monitors);
 }
@@ -153,8 +154,7 @@ void info_stats(struct info *i)
              "current_eviction_exceeded_time:0\r\n",
              (uint64_t)0);
     info_add(i, "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n", e->keyspace_hits, e->keyspace_misses);
-    info_add(i,
-             "pubsub_channels:%" PRIu64 "\r\npubsub_patterns:%" PRIu64 "\r\npubsubshard_channels:%" PRIu64 "\r\n",
+    info_add(i, "pubsub_channels:%" PRIu64 "\r\npubsub_patterns:%" PRIu64 "\r\npubsubshard_channels:%" PRIu64 "\r\n",
              h->pubsub_channels, h->pubsub_patterns, h->pubsub_shard_channels);
     info_add(i, "latest_fork_usec:0\r\n"
                 "total_forks:0\r\nmigrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"

@@ -352,8 +352,12 @@ static const struct command cmd_pubsub_shardnumsub = {
 };
 
 static const struct command *const pubsub_subcommands[] = {
-    &cmd_pubsub_channels, &cmd_pubsub_help,          &cmd_pubsub_numpat,
-    &cmd_pubsub_numsub,   &cmd_pubsub_shardchannels, &cmd_pubsub_shardnumsub,
+    &cmd_pubsub_channels,
+    &cmd_pubsub_help,
+    &cmd_pubsub_numpat,
+    &cmd_pubsub_numsub,
+    &cmd_pubsub_shardchannels,
+    &cmd_pubsub_shardnumsub,
     NULL,
 };
 const struct command cmd_pubsub = {

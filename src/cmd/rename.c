@@ -151,8 +151,8 @@ static enum result run_copy(struct call *c)
         done = replace || !dst.exists;
         if (done && (r = replace_event(c, &dst)) != RES_OK)
             return r;
-        if (done && ((r = store_copy(c, &src, &dst)) != RES_OK ||
-                     (r = key_event(c, EVENT_GENERIC, "copy_to", &to)) != RES_OK))
+        if (done &&
+            ((r = store_copy(c, &src, &dst)) != RES_OK || (r = key_event(c, EVENT_GENERIC, "copy_to", &to)) != RES_OK))
             return r;
     }
     reply_integer(c->reply, done);

@@ -31,7 +31,7 @@ enum signal_kind {
     SIGNAL_NEW = 2,
     SIGNAL_DELETED = 4,
     SIGNAL_EXPIRED = 8,
-    SIGNAL_UNSEEN = 16, /* its record was rewritten, the key did not change: for validation alone */
+    SIGNAL_UNSEEN = 16,  /* its record was rewritten, the key did not change: for validation alone */
     SIGNAL_FLUSHED = 32, /* a whole database; call_signal_dbs() */
     SIGNAL_SWAPPED = 64, /* the same, with the next signal's */
 };
@@ -109,8 +109,8 @@ enum event_class {
     EVENT_MISS = 1 << 9,    /* m */
     EVENT_NEW = 1 << 10,    /* n */
 };
-enum result call_event_add(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
-    MUST_CHECK; /* its slow half */
+enum result call_event_add(struct call *c, enum event_class event_class, const char *name, uint32_t db,
+                           struct slice key) MUST_CHECK; /* its slow half */
 static inline MUST_CHECK enum result call_event(struct call *c, enum event_class event_class, const char *name,
                                                 uint32_t db, struct slice key)
 {

@@ -69,7 +69,8 @@ static enum result add(struct run *r, const struct effect_head *h, const void *k
     return RES_OK;
 }
 
-enum result call_event_add(struct call *c, enum event_class event_class, const char *name, uint32_t db, struct slice key)
+enum result call_event_add(struct call *c, enum event_class event_class, const char *name, uint32_t db,
+                           struct slice key)
 {
     struct effect_head h = {.event = name, .db = db, .event_class = (unsigned)event_class, .key_len = key.len};
     return add(call_run(c), &h, key.data, NULL);

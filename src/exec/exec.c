@@ -257,8 +257,7 @@ static enum exec_outcome send_away(struct exec_worker *w, size_t mark, enum lane
         reply_code(&w->run, mark, r);
         return finish(w, 0);
     }
-    atomic_fetch_add_explicit(w->run.flags & CMD_WRITE ? &s->away_writes : &s->away_reads, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(w->run.flags & CMD_WRITE ? &s->away_writes : &s->away_reads, 1, memory_order_relaxed);
     w->clock_valid = false;
     return EXEC_AWAY;
 }
@@ -495,8 +494,7 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     sink_begin(reply);
     unsigned restricted = atomic_load_explicit(&w->shard->restricted, memory_order_acquire);
     enum exec_outcome outcome;
-    if (unlikely(restricted | session->state) &&
-        !admit(w, session, entry, restricted, argc, argv, reply, &outcome))
+    if (unlikely(restricted | session->state) && !admit(w, session, entry, restricted, argc, argv, reply, &outcome))
         return outcome;
     clock_start(w);
     run_begin(&w->run, session, entry, argc, argv, reply);

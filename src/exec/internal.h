@@ -67,18 +67,18 @@ struct run {
     uint64_t started_ns;
     uint64_t seed;
     void *background_arg;
-    enum result failed; /* a call that returns nothing could not do its work */
-    bool too_long;      /* call_too_long() said so */
-    bool hit_held;      /* touched a key that a prepared command holds */
-    bool saw_counts;    /* the counters, which validation cannot tell apart by key */
-    bool slow;          /* slow mode: waits although it holds the latch */
-    bool away;          /* belongs to a thread of the pool; for good */
-    bool in_exec;       /* EXEC's commands run in it */
-    bool exec_failed;   /* EXEC answered an error instead of running them */
-    bool must_validate; /* prepared: even if it wrote nothing */
-    bool needs_latch;   /* prepared: only to warm what it needs */
-    bool waits_on;      /* call_wait() of one that waits already */
-    uint32_t flags;     /* the command's, or what EXEC's commands make of them (multi.c) */
+    enum result failed;        /* a call that returns nothing could not do its work */
+    bool too_long;             /* call_too_long() said so */
+    bool hit_held;             /* touched a key that a prepared command holds */
+    bool saw_counts;           /* the counters, which validation cannot tell apart by key */
+    bool slow;                 /* slow mode: waits although it holds the latch */
+    bool away;                 /* belongs to a thread of the pool; for good */
+    bool in_exec;              /* EXEC's commands run in it */
+    bool exec_failed;          /* EXEC answered an error instead of running them */
+    bool must_validate;        /* prepared: even if it wrote nothing */
+    bool needs_latch;          /* prepared: only to warm what it needs */
+    bool waits_on;             /* call_wait() of one that waits already */
+    uint32_t flags;            /* the command's, or what EXEC's commands make of them (multi.c) */
     struct effects *effects;   /* to be told; NULL: nothing */
     struct waiter *waiter;     /* call_wait(): to be registered with the commit */
     struct waiter *registered; /* it was; a reference */
@@ -202,7 +202,7 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
 /* ---- after a command ---- */
 /* Counts it, and logs it when it was slow. */
 void exec_account(struct run *r, uint64_t ns);
-void exec_over(struct run *r); /* of EXEC: accounts for its commands, ends MULTI */
+void exec_over(struct run *r);               /* of EXEC: accounts for its commands, ends MULTI */
 void exec_count(struct run *r, uint64_t ns); /* the former alone; waits for nothing */
 /* A run that gave a code instead of an answer. */
 void exec_reply_code(struct run *r, enum result code);
@@ -223,8 +223,8 @@ void effects_queue(struct run *r, uint64_t floor);
 void effects_tell_all(struct shard *s);
 
 /* ---- MULTI (multi.c) ---- */
-enum result multi_queue(struct session *s, const struct command_entry *entry, int argc,
-                        const struct slice *argv) MUST_CHECK;
+enum result multi_queue(struct session *s, const struct command_entry *entry, int argc, const struct slice *argv)
+    MUST_CHECK;
 uint32_t multi_flags(const struct session *s); /* of what is queued: those by which a command is admitted */
 uint32_t multi_way(struct session *s, uint32_t flags);
 void multi_over(struct run *r); /* EXEC has counted */
@@ -316,9 +316,9 @@ struct shard {
     struct shard_hooks hooks;
     atomic_int monitors;
 
-    _Atomic unsigned events;  /* enum event_class: what runs collect */
-    unsigned event_classes;   /* under lock: as configured */
-    bool event_listeners;     /* under lock: somebody would hear of them */
+    _Atomic unsigned events; /* enum event_class: what runs collect */
+    unsigned event_classes;  /* under lock: as configured */
+    bool event_listeners;    /* under lock: somebody would hear of them */
     struct {
         struct os_mutex lock; /* of telling: one at a time */
         _Atomic(struct effects *) newest;

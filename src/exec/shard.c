@@ -59,7 +59,8 @@ static struct shard *shard_new(const struct shard_options *options)
     slowlog_init(s);
     latency_init(s);
     effects_init(s);
-    if (watches_init(s) != RES_OK || waits_init(s) != RES_OK || clock_init(&s->clock, s->env) != RES_OK || touched_init(&s->touched) != RES_OK) {
+    if (watches_init(s) != RES_OK || waits_init(s) != RES_OK || clock_init(&s->clock, s->env) != RES_OK ||
+        touched_init(&s->touched) != RES_OK) {
         shard_free(s);
         return NULL;
     }

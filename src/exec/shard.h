@@ -106,10 +106,10 @@ void *call_background_arg(struct call *c);
 uint64_t shard_now_ms(struct shard *s);
 
 /* ---- MULTI: of a session, on its worker ---- */
-bool session_multi_begin(struct session *s);           /* false: no memory */
-void session_multi_end(struct session *s);             /* DISCARD, RESET, the end of the session */
-void session_multi_fail(struct session *s);            /* a command was refused before exec_run: EXEC will abort */
-int session_multi_count(const struct session *s);      /* commands queued; -1: no MULTI */
+bool session_multi_begin(struct session *s);      /* false: no memory */
+void session_multi_end(struct session *s);        /* DISCARD, RESET, the end of the session */
+void session_multi_fail(struct session *s);       /* a command was refused before exec_run: EXEC will abort */
+int session_multi_count(const struct session *s); /* commands queued; -1: no MULTI */
 size_t session_multi_memory(const struct session *s);
 bool session_multi_failed(const struct session *s);
 /* EXEC's handler, when nothing speaks against it: runs the queue. */

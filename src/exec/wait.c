@@ -19,8 +19,8 @@
  * Queues and links are under the latch. */
 #include <stdlib.h>
 
-#include "exec/internal.h"
 #include "base/epoch.h"
+#include "exec/internal.h"
 
 #define SERVE_NS 200000
 #define FOREVER_MS (UINT64_C(1000) * 60 * 60 * 24 * 365 * 200)

@@ -100,9 +100,9 @@ void net_set_events(struct net *n, struct shard *shard, const char *classes)
     static const struct {
         char letter;
         unsigned event_class;
-    } letters[] = {{'g', EVENT_GENERIC}, {'$', EVENT_STRING},  {'l', EVENT_LIST},    {'s', EVENT_SET},
-                   {'h', EVENT_HASH},    {'z', EVENT_ZSET},    {'x', EVENT_EXPIRED}, {'e', EVENT_EVICTED},
-                   {'t', EVENT_STREAM},  {'m', EVENT_MISS},    {'n', EVENT_NEW}};
+    } letters[] = {{'g', EVENT_GENERIC}, {'$', EVENT_STRING}, {'l', EVENT_LIST},    {'s', EVENT_SET},
+                   {'h', EVENT_HASH},    {'z', EVENT_ZSET},   {'x', EVENT_EXPIRED}, {'e', EVENT_EVICTED},
+                   {'t', EVENT_STREAM},  {'m', EVENT_MISS},   {'n', EVENT_NEW}};
     unsigned wanted = 0, how = 0;
     for (const char *p = classes; *p; p++) {
         if (*p == 'K')

@@ -13,13 +13,13 @@
 
 /* A channel, a pattern or a shard channel that somebody has subscribed to. */
 struct at_listener {
-    uint64_t count; /* under the lock */
+    uint64_t count;                    /* under the lock */
     struct subscription *first, *last; /* of the listener's thread */
 };
 struct name {
-    struct name *chain;          /* of the bucket */
-    struct name *next, *prev;    /* of all of this kind, the oldest first */
-    atomic_int refs;             /* the table's and messages' */
+    struct name *chain;       /* of the bucket */
+    struct name *next, *prev; /* of all of this kind, the oldest first */
+    atomic_int refs;          /* the table's and messages' */
     enum pubsub_kind kind;
     uint64_t hash, total;
     struct slice text;
@@ -29,9 +29,9 @@ struct subscription {
     struct name *name;
     struct subscriber *subscriber;
     uint64_t ticket;
-    struct subscription *prev, *next;         /* of the name at this listener */
-    struct subscription *older, *newer;       /* of the subscriber's kind */
-    struct subscription *chain;               /* of the subscriber's bucket */
+    struct subscription *prev, *next;   /* of the name at this listener */
+    struct subscription *older, *newer; /* of the subscriber's kind */
+    struct subscription *chain;         /* of the subscriber's bucket */
 };
 struct names {
     struct name **buckets;
@@ -65,7 +65,10 @@ static void name_unref(struct name *n)
         free(n);
 }
 
-static uint64_t hash_of(const struct pubsub *p, struct slice text) { return hash_siphash(&p->seed, text.data, text.len); }
+static uint64_t hash_of(const struct pubsub *p, struct slice text)
+{
+    return hash_siphash(&p->seed, text.data, text.len);
+}
 
 static struct name *name_find(const struct pubsub *p, enum pubsub_kind kind, struct slice text, uint64_t hash)
 {
@@ -193,7 +196,8 @@ static struct subscription **own_bucket(const struct subscriber *s, uint64_t has
     return &s->buckets[hash & (s->bucket_count - 1)];
 }
 
-static struct subscription *own_find(const struct subscriber *s, enum pubsub_kind kind, struct slice text, uint64_t hash)
+static struct subscription *own_find(const struct subscriber *s, enum pubsub_kind kind, struct slice text,
+                                     uint64_t hash)
 {
     if (!s->bucket_count)
         return NULL;
@@ -350,8 +354,8 @@ void subscriber_fini(struct subscriber *s)
 /* ---- messages ---- */
 
 /* Calls each name that a message to this channel concerns. Returns the number of subscriptions. */
-static uint64_t each_match(struct pubsub *p, bool sharded, struct slice channel, void (*each)(void *arg, struct name *n),
-                           void *arg) REQUIRES(p->lock)
+static uint64_t each_match(struct pubsub *p, bool sharded, struct slice channel,
+                           void (*each)(void *arg, struct name *n), void *arg) REQUIRES(p->lock)
 {
     uint64_t receivers = 0;
     struct name *n = name_find(p, sharded ? PUBSUB_SHARD : PUBSUB_CHANNEL, channel, hash_of(p, channel));

@@ -82,7 +82,7 @@ uint64_t pubsub_names(struct pubsub *p, enum pubsub_kind kind);
 uint64_t pubsub_clients(struct pubsub *p); /* that have subscriptions */
 uint64_t pubsub_subscriptions(struct pubsub *p, enum pubsub_kind kind, struct slice name);
 /* Names that match the pattern (data NULL: all), each as its length (8 bytes, of this machine) and its bytes. */
-enum result pubsub_list(struct pubsub *p, enum pubsub_kind kind, struct slice pattern, struct buf *out,
-                        size_t *count) MUST_CHECK;
+enum result pubsub_list(struct pubsub *p, enum pubsub_kind kind, struct slice pattern, struct buf *out, size_t *count)
+    MUST_CHECK;
 
 #endif

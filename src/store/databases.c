@@ -205,7 +205,8 @@ enum result store_swap_db(struct call *c, uint32_t a, uint32_t b)
     uint32_t keyspace = m->keyspace[a];
     m->keyspace[a] = m->keyspace[b];
     m->keyspace[b] = keyspace;
-    if ((r = call_signal_dbs(c, a, b)) != RES_OK || (r = expiry_database_changed(c, a)) != RES_OK || (r = expiry_database_changed(c, b)) != RES_OK)
+    if ((r = call_signal_dbs(c, a, b)) != RES_OK || (r = expiry_database_changed(c, a)) != RES_OK ||
+        (r = expiry_database_changed(c, b)) != RES_OK)
         return r;
     return map_write(c, m);
 }

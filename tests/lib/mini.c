@@ -531,7 +531,7 @@ static enum result cmd_exec(struct call *c)
     X(MINI_DRAW, draw, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))                                                              \
     X(MINI_FLUSH, flush, CMD_WRITE, NULL)                                                                              \
     X(MINI_PING, ping, CMD_SESSION | CMD_FAST | CMD_NO_AUTH, NULL)                                                     \
-    X(MINI_FAIL, fail, CMD_SESSION | CMD_IN_PLACE, NULL)                                                                        \
+    X(MINI_FAIL, fail, CMD_SESSION | CMD_IN_PLACE, NULL)                                                               \
     X(MINI_SPIN, spin, CMD_WRITE, KEY_SPEC(KEY_OW, 0, 1))                                                              \
     X(MINI_PUSH, push, CMD_WRITE, KEY_SPEC(KEY_RW, 0, 1))                                                              \
     X(MINI_TAKE, take, CMD_WRITE, KEY_SPEC(KEY_RW, 0, 1))                                                              \

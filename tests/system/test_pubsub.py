@@ -93,7 +93,8 @@ def own_messages_follow_the_reply():
         c.send('SET', 'k', big)
         eq(c.read(), b'OK')
         messages(c, 2)
-        c.send_raw(b''.join(resp.encode(*w) for w in (('MULTI',), ('PUBLISH', 'a', '1'), ('SET', 'k', 'v'), ('PUBLISH', 'a', '2'), ('EXEC',))))
+        transaction = [('MULTI',), ('PUBLISH', 'a', '1'), ('SET', 'k', 'v'), ('PUBLISH', 'a', '2'), ('EXEC',)]
+        c.send_raw(b''.join(resp.encode(*words) for words in transaction))
         eq(messages(c, 5)[4], [1, b'OK', 1])
         eq([m[-1] for m in messages(c, 4)], [b'1', b'set', b'k', b'2'])
 

@@ -162,7 +162,7 @@ def words_are_taken_and_others_refused():
 def what_is_not_built_is_refused():
     with server.Varved() as s, s.connect() as c:
         for name, value in [('maxmemory-policy', 'allkeys-lru'), ('maxmemory-clients', '1gb'), ('activedefrag', 'yes'),
-                            ('notify-keyspace-events', 'KEA'), ('min-replicas-to-write', '1')]:
+                            ('min-replicas-to-write', '1')]:
             tap.matches(c.call('CONFIG', 'SET', name, value), rb'not built yet')
     for flag, value in [('http-addr', ':8080'), ('tcp-addr', ':9090'), ('metrics-addr', ':2112'), ('engine', 'btree'),
                         ('engine', 'file'), ('cluster-enabled', 'yes'), ('replicaof', '127.0.0.1 1'), ('tls-port', '1'),

@@ -109,7 +109,8 @@ Test(cmd_table, every_declaration_is_whole)
         cr_assert_neq(command_acl_categories(c), 0);
         cr_assert(!(c->flags & CMD_WRITE && c->flags & CMD_READONLY), "%s", e->full_name);
         if (c->keys && c->keys[0].flags && !(c->keys[0].flags & KEY_NOT_KEY))
-            cr_assert(c->flags & (CMD_WRITE | CMD_READONLY | CMD_LATCHED), "%s has keys and does nothing to them", e->full_name);
+            cr_assert(c->flags & (CMD_WRITE | CMD_READONLY | CMD_LATCHED), "%s has keys and does nothing to them",
+                      e->full_name);
         int specs = 0;
         while (c->keys && c->keys[specs].flags)
             specs++;
