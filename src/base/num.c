@@ -38,7 +38,7 @@ enum result num_parse_i64(struct slice text, int64_t *out)
     bool negative = text.len && text.data[0] == '-';
     uint64_t v;
 
-    if (!parse_digits(text.data + negative, text.len - negative, &v))
+    if (!text.len || !parse_digits(text.data + negative, text.len - negative, &v))
         return RES_INVALID;
     if (negative) {
         if (v == 0 || v > (uint64_t)INT64_MAX + 1)

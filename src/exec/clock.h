@@ -40,7 +40,7 @@ struct exec_clock {
 enum result clock_init(struct exec_clock *c, struct env *env) MUST_CHECK;
 void clock_fini(struct exec_clock *c);
 
-/* A thread's last look at the wall clock: good for a quarter of a millisecond. */
+/* A thread's last look at the wall clock: good for some microseconds. */
 struct clock_cache {
     uint64_t real_ms, at_ns;
 };

@@ -56,7 +56,9 @@ void talk_open(struct talk *t, const struct talk_options *o)
                   .dir = o->dir ? o->dir : "talk",
                   .create = true,
                   .fsync = o->engine && o->engine->persistent ? FRONT_FSYNC_ALWAYS : FRONT_FSYNC_NO,
-                  .memtable_bytes = o->memtable_bytes},
+                  .memtable_bytes = o->memtable_bytes,
+                  .log_segment_bytes = o->log_bytes,
+                  .log_ring_bytes = o->log_bytes},
         .pool_threads = 4,
         .command_count = command_count(),
     };

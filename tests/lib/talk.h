@@ -12,6 +12,7 @@ struct talk_options {
     const char *dir;                 /* NULL: "talk" */
     uint32_t databases;              /* 0: 16 */
     uint64_t memtable_bytes;         /* 0: the front's default */
+    uint64_t log_bytes;              /* of a segment of the log and of its ring; 0: the front's defaults */
 };
 struct talk {
     struct shard *shard;

@@ -25,6 +25,7 @@ IN_LOG = 400       # the keys behind them: in the log alone
 SETTINGS = ('--appendfsync', 'always', '--enable-debug-command', 'yes', '--memtable-size', '1mb', '--table-size', '65536',
             '--log-segment-size', '2mb', '--io-threads', '1')
 SEED = int(os.environ.get('DAMAGE_SEED') or random.SystemRandom().randrange(2**32))
+KINDS = ['killed'] if tap.SANITIZER and not tap.LONG else ['killed', 'ended']  # a start takes long there
 DAMAGED = b'^ERR (the data of this command is damaged|input/output error)'
 
 
@@ -185,10 +186,10 @@ def lengths(size, rng):
     """Where to cut: one byte from the end and by chance; in check-long everywhere, if that is not too much."""
     if tap.LONG:
         return range(size) if size <= 600 else sorted(rng.sample(range(size), 600))
-    return sorted({size - 1} | {rng.randrange(1, size) for _ in range(2)})
+    return sorted({size - 1} | {rng.randrange(1, size) for _ in range(0 if tap.SANITIZER else 2)})
 
 
-@tap.cases('killed', 'ended')
+@tap.cases(*KINDS)
 def a_file_cut_anywhere_is_refused_or_harmless(kind):
     rng = random.Random(SEED)
     tap.diag(f'seed {SEED}')
@@ -214,7 +215,7 @@ def a_file_cut_anywhere_is_refused_or_harmless(kind):
     counted(results)
 
 
-@tap.cases('killed', 'ended')
+@tap.cases(*KINDS)
 def a_flipped_bit_is_refused_or_harmless(kind):
     rng = random.Random(SEED + 1)
     tap.diag(f'seed {SEED}')
@@ -225,7 +226,7 @@ def a_flipped_bit_is_refused_or_harmless(kind):
         used = len(data.rstrip(b'\0'))
         if used == 0:
             continue
-        for _ in range(tap.pick(2, 400)):
+        for _ in range(tap.pick(1 if tap.SANITIZER else 2, 400)):
             at, bit = rng.randrange(used), rng.randrange(8)
             with Damaged(kind) as d:
                 with open(d.path(name), 'r+b') as f:
@@ -329,8 +330,8 @@ def what_may_not_be_opened_is_refused():
             if begun('ended', name) if os.path.isfile(d.path(name)) else True:
                 tap.check(what == 'refused', f'with {name} closed it is {what}')
                 tap.matches(log, b'(?i)permission denied')
-            # and nothing was broken by the attempt
-            tap.eq(d.open()[0], 'served', f'after {name} was closed')
+            if not tap.SANITIZER:  # and nothing was broken by the attempt
+                tap.eq(d.open()[0], 'served', f'after {name} was closed')
 
 
 @tap.test

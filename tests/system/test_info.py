@@ -284,7 +284,7 @@ def debug_sleep_holds_up_nobody_else():
         sleeper.send('DEBUG', 'SLEEP', '1')
         for _ in range(100):
             tap.eq(c.call('SET', 'k', 'v'), OK)
-        tap.check(time.monotonic() - start < 1, 'others waited')
+        tap.check(tap.SANITIZER or time.monotonic() - start < 1, 'others waited')
         tap.eq(sleeper.read(), OK)
         tap.check(time.monotonic() - start >= 1, 'it did not sleep')
 

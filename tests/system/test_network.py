@@ -120,7 +120,7 @@ def an_endless_pipeline_does_not_starve_others():
                     start = time.monotonic()
                     tap.eq(c.call('PING'), PONG)
                     worst = max(worst, time.monotonic() - start)
-                tap.check(worst < 1, f'a PING took {worst:.3f} s')
+                tap.check(worst < tap.PATIENCE, f'a PING took {worst:.3f} s')
         finally:
             stop.set()
             thread.join()
@@ -153,7 +153,7 @@ def who_does_not_read_is_not_read_from():
                 tap.eq(c.call('PING'), PONG)
             grown = s.status_field('VmRSS') - before
             asked = sent // len(resp.encode('GET', 'big')) * 15000
-            tap.check(asked > 1 << 30, f'only {asked >> 20} MB asked for: the test shows nothing')
+            tap.check(asked > (100 << 20 if tap.SANITIZER else 1 << 30), f'only {asked >> 20} MB asked for: the test shows nothing')
             tap.check(tap.SANITIZER or grown < 200 << 10, f'{grown >> 10} MB more in memory for {asked >> 20} MB asked for')
             # and who begins to read after all gets everything
             d = lazy[0]
@@ -299,7 +299,7 @@ def ten_thousand_idle_connections_cost_at_most_4_kb_each():
             start = time.monotonic()
             for _ in range(100):
                 tap.eq(c.call('PING'), PONG)
-            tap.check(time.monotonic() - start < 2, 'slow beside them')
+            tap.check(time.monotonic() - start < 2 * tap.PATIENCE, 'slow beside them')
             for d in idle + warm:
                 d.close()
             tap.until(lambda: s.info('clients')['connected_clients'] == '2', what='they are gone')
@@ -573,7 +573,7 @@ def a_second_signal_ends_at_once():
         if s.running():
             s.send_signal(15)
             s.reap()
-            tap.check(time.monotonic() - start < (20 if tap.SANITIZER else 2), 'it took its time')
+            tap.check(time.monotonic() - start < 3 * tap.PATIENCE, 'it took its time')
         else:
             s.reap()
         c.close()
