@@ -18,6 +18,7 @@ const struct elements_kind elements_of_set = {.type = TYPE_SET, .has_keys = true
 const struct elements_kind *elements_kind_of(enum object_type type)
 {
     static const struct elements_kind *const kinds[TYPE_COUNT] = {
+        [TYPE_LIST] = &elements_of_list,
         [TYPE_SET] = &elements_of_set,
         [TYPE_HASH] = &elements_of_hash,
     };

@@ -233,15 +233,12 @@ enum result list_pop(struct list *l, enum list_end end, struct slice *value)
     assert(e->count);
     if (!e->pieces)
         return pop_inline(l, end, value);
-    const struct list_segment *s = &l->segments[end == LIST_HEAD ? 0 : l->segment_count - 1];
-    enum result r = list_piece_get(l, end == LIST_HEAD ? s->position : s->position + s->count - 1, value);
+    enum result r = list_take(l, end, value);
     if (r != RES_OK)
         return r;
     e->touched = true;
-    if (e->count > 1) /* else the object goes as a whole */
-        r = list_cut(l, end, 1);
     take_bytes_off(l, 1, list_entry_size(*value));
-    return r;
+    return RES_OK;
 }
 
 static enum result drop_inline(struct list *l, enum list_end end, uint64_t n)
@@ -517,14 +514,10 @@ static enum result read_next(struct list_cursor *w)
         r = w->backward ? iter_prev(w->it) : iter_next(w->it);
     if (unlikely(r != RES_OK))
         return r == RES_NOT_FOUND ? RES_CORRUPT : r; /* a segment has no holes */
-    struct slice element = piece_element(w->it);
-    struct element out;
-    if (unlikely(element.len != 8 || get_be64(element.data) != w->next))
+    struct slice key = w->it->key;
+    if (unlikely(key.len != ELEMENT_KEY_OBJECT + 9 || get_be64(key.data + ELEMENT_KEY_OBJECT + 1) != w->next))
         return RES_CORRUPT;
-    if (unlikely((r = piece_read(w->it->value, &out)) != RES_OK))
-        return r;
-    w->value = out.value;
-    return out.expire_ms || out.key.len ? RES_CORRUPT : RES_OK;
+    return list_piece_value(w->it->value, &w->value);
 }
 
 enum result list_cursor_next(struct list_cursor *w)
@@ -551,4 +544,22 @@ enum result list_cursor_next(struct list_cursor *w)
     w->in_segment--;
     w->left--;
     return r;
+}
+
+enum result list_each(struct elements *e, member_fn *each, void *arg)
+{
+    struct list l;
+    struct list_cursor w;
+    enum result r = list_open(&l, e->c, e->o);
+    if (r == RES_OK)
+        r = list_cursor_open(&w, &l, 0, UINT64_MAX, false);
+    if (r != RES_OK)
+        return r;
+    while ((r = list_cursor_next(&w)) == RES_OK) {
+        struct element x = {.value = w.value};
+        if ((r = each(e, arg, &x)) != RES_OK)
+            break;
+    }
+    list_cursor_close(&w);
+    return r == RES_NOT_FOUND ? RES_OK : r;
 }

@@ -3,6 +3,7 @@
 #define VARVE_STORE_LIST_PRIV_H
 
 #include "store/list.h"
+#include "store/store_priv.h"
 
 /* ---- list_segments.c: positions and segments ---- */
 
@@ -22,6 +23,8 @@ static inline uint64_t list_position(const struct list *l, uint64_t index)
 enum result list_extend(struct list *l, enum list_end end, uint64_t *position) MUST_CHECK;
 /* Takes n positions, not all, off an end; their records are deleted or named dead. */
 enum result list_cut(struct list *l, enum list_end end, uint64_t n) MUST_CHECK;
+/* Reads the element at an end and takes it off; the last one of all stays where it is, to go with its object. */
+enum result list_take(struct list *l, enum list_end end, struct slice *value) MUST_CHECK;
 /* Makes room between elements index - 1 and index, away from both ends, without moving anything. */
 enum result list_split_in(struct list *l, uint64_t index, uint64_t *position) MUST_CHECK;
 /* Deletes the record of element `index` and leaves it out of the segments. */
@@ -29,6 +32,14 @@ enum result list_split_out(struct list *l, uint64_t index) MUST_CHECK;
 /* Joins segments until there are not too many. */
 enum result list_join(struct list *l) MUST_CHECK;
 
+/* The bytes of an element's record: of all kinds of pieces, the plain one. */
+static inline MUST_CHECK enum result list_piece_value(struct slice record, struct slice *value)
+{
+    if (unlikely(!record.len || record.data[0] != PIECE_BYTES))
+        return RES_CORRUPT;
+    *value = slice_of(record.data + 1, record.len - 1);
+    return RES_OK;
+}
 enum result list_piece_key(struct list *l, uint64_t position, struct engine_key *key) MUST_CHECK;
 enum result list_piece_put(struct list *l, uint64_t position, struct slice value) MUST_CHECK;
 enum result list_piece_get(struct list *l, uint64_t position, struct slice *value) MUST_CHECK;

@@ -184,17 +184,20 @@ enum result list_piece_put(struct list *l, uint64_t position, struct slice value
     return r == RES_OK ? piece_put(&l->e, &key, &in, false) : r;
 }
 
+static enum result get_value(struct list *l, const struct engine_key *key, struct slice *value)
+{
+    struct slice record;
+    enum result r = call_get(l->e.c, key, &record);
+    if (unlikely(r != RES_OK))
+        return r == RES_NOT_FOUND ? RES_CORRUPT : r;
+    return list_piece_value(record, value);
+}
+
 enum result list_piece_get(struct list *l, uint64_t position, struct slice *value)
 {
     struct engine_key key;
-    struct element out;
     enum result r = list_piece_key(l, position, &key);
-    if (r == RES_OK)
-        r = piece_get(&l->e, &key, &out);
-    if (unlikely(r != RES_OK))
-        return r == RES_NOT_FOUND ? RES_CORRUPT : r;
-    *value = out.value;
-    return out.expire_ms || out.key.len ? RES_CORRUPT : RES_OK;
+    return r == RES_OK ? get_value(l, &key, value) : r;
 }
 
 /* ---- segments ---- */
@@ -289,33 +292,51 @@ static enum result delete_run(struct list *l, uint64_t position, uint64_t count)
     return piece_bury(&l->e, SUBSPACE_POSITIONS, slice_of(lower, 8), slice_of(upper, 8));
 }
 
+/* Takes k positions off the segment at an end. again: they may be used again, which keeps stacks dense; true where their
+ * records were deleted one by one. */
+static void shorten(struct list *l, enum list_end end, uint64_t k, bool again)
+{
+    size_t at = end == LIST_HEAD ? 0 : l->segment_count - 1;
+    struct list_segment *s = &l->segments[at];
+    if (end == LIST_HEAD) {
+        if (again && l->head_next + 1 == s->position)
+            l->head_next += k;
+        s->position += k;
+    } else if (again && l->tail_next == s->position + s->count) {
+        l->tail_next -= k;
+    }
+    s->count -= k;
+    if (!s->count) {
+        assert(l->segment_count > 1);
+        remove_segment(l, at);
+    }
+}
+
 enum result list_cut(struct list *l, enum list_end end, uint64_t n)
 {
     while (n) {
-        size_t at = end == LIST_HEAD ? 0 : l->segment_count - 1;
-        struct list_segment *s = &l->segments[at];
+        const struct list_segment *s = &l->segments[end == LIST_HEAD ? 0 : l->segment_count - 1];
         uint64_t k = n < s->count ? n : s->count;
-        uint64_t from = end == LIST_HEAD ? s->position : s->position + s->count - k;
-        enum result r = delete_run(l, from, k);
+        enum result r = delete_run(l, end == LIST_HEAD ? s->position : s->position + s->count - k, k);
         if (r != RES_OK)
             return r;
-        /* what was deleted one by one may be used again, which keeps stacks dense */
-        bool again = k <= LIST_TOMBSTONES;
-        if (end == LIST_HEAD) {
-            if (again && l->head_next + 1 == s->position)
-                l->head_next += k;
-            s->position += k;
-        } else if (again && l->tail_next == s->position + s->count) {
-            l->tail_next -= k;
-        }
-        s->count -= k;
+        shorten(l, end, k, k <= LIST_TOMBSTONES);
         n -= k;
-        if (!s->count) {
-            assert(l->segment_count > 1);
-            remove_segment(l, at);
-        }
     }
     return RES_OK;
+}
+
+enum result list_take(struct list *l, enum list_end end, struct slice *value)
+{
+    const struct list_segment *s = &l->segments[end == LIST_HEAD ? 0 : l->segment_count - 1];
+    struct engine_key key;
+    enum result r = list_piece_key(l, end == LIST_HEAD ? s->position : s->position + s->count - 1, &key);
+    if (r == RES_OK)
+        r = get_value(l, &key, value);
+    if (r != RES_OK || l->e.count == 1) /* the object goes as a whole */
+        return r;
+    shorten(l, end, 1, true);
+    return piece_delete(&l->e, &key);
 }
 
 enum result list_split_in(struct list *l, uint64_t index, uint64_t *position)
