@@ -121,6 +121,7 @@ static void start(struct elements *e, struct call *c, struct object *o, const st
     e->list = slice_of(NULL, 0);
     e->own = NULL;
     e->hints_len = 0;
+    e->fields_ms = 0;
 }
 
 enum result elements_open(struct elements *e, struct call *c, struct object *o, const struct elements_kind *kind)
@@ -131,6 +132,7 @@ enum result elements_open(struct elements *e, struct call *c, struct object *o, 
     assert(o->type == kind->type && o->hints.len <= ELEMENTS_HINTS_MAX);
     e->encoding = o->encoding;
     e->count = o->count;
+    e->fields_ms = o->fields_ms;
     e->hints_len = (uint8_t)o->hints.len;
     if (o->hints.len)
         memcpy(e->hints, o->hints.data, o->hints.len);
@@ -425,7 +427,7 @@ static bool metadata_stays(const struct elements *e, uint64_t expire_ms)
 {
     const struct object *o = e->o;
     return o->exists && o->pieces && e->pieces && o->id == e->id && o->count == e->count && o->length == e->bytes &&
-           o->encoding == e->encoding && o->expire_ms == expire_ms &&
+           o->encoding == e->encoding && o->expire_ms == expire_ms && o->fields_ms == e->fields_ms &&
            slice_eq(o->hints, slice_of(e->hints, e->hints_len));
 }
 
@@ -445,6 +447,7 @@ enum result elements_finish_with(struct elements *e, uint64_t expire_ms)
         .pieces = e->pieces,
         .home = e->slot,
         .expire_ms = expire_ms,
+        .fields_ms = e->fields_ms,
         .id = e->id,
         .length = e->pieces ? e->bytes : e->list.len,
         .count = e->count,

@@ -40,6 +40,7 @@ enum element_subspace {
     SUBSPACE_POSITIONS = 3, /* lists: position; streams: id */
     SUBSPACE_GROUPS = 4,    /* streams: consumer groups and what hangs on them */
     SUBSPACE_RANKS = 5,     /* counted trees */
+    SUBSPACE_EXPIRY = 6,    /* hashes: time of a field that expires, h40, member -> nothing */
 };
 
 struct element {
@@ -69,14 +70,15 @@ struct elements {
     const struct elements_kind *kind;
     enum object_encoding encoding; /* what finish will write: the type sets it */
     bool pieces;
-    bool replaces;     /* takes the place of o, whatever it was */
-    bool touched;      /* something has changed */
-    uint64_t count;    /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
-    uint64_t bytes;    /* in pieces: logical bytes, keys and values; the caller's as well */
-    uint64_t id;       /* pieces: the object they belong to */
-    uint16_t slot;     /* and its home slot */
-    struct slice list; /* inline: the elements, without their count */
-    uint8_t *own;      /* list's bytes when this run has changed it: ELEMENTS_INLINE_BYTES of room */
+    bool replaces;      /* takes the place of o, whatever it was */
+    bool touched;       /* something has changed */
+    uint64_t count;     /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
+    uint64_t bytes;     /* in pieces: logical bytes, keys and values; the caller's as well */
+    uint64_t id;        /* pieces: the object they belong to */
+    uint16_t slot;      /* and its home slot */
+    struct slice list;  /* inline: the elements, without their count */
+    uint8_t *own;       /* list's bytes when this run has changed it: ELEMENTS_INLINE_BYTES of room */
+    uint64_t fields_ms; /* hashes: see struct object */
     uint8_t hints_len;
     uint8_t hints[ELEMENTS_HINTS_MAX];
 };
