@@ -434,9 +434,9 @@ static enum result run_hdel(struct call *c)
         struct field_place p;
         if ((r = hash_find(&x.e, c->argv[i], &p)) != RES_OK)
             return r;
+        removed += p.member.found; /* one that is due counts, as in Redis */
         if (p.member.found && (r = hash_remove(&x.e, &p)) != RES_OK)
             return r;
-        removed += p.alive;
         if (i % 128 == 0 && call_too_long(c))
             return RES_WOULD_BLOCK;
     }

@@ -15,13 +15,12 @@ _Static_assert(MEMBER_KEY_MAX + 8 <= ELEMENT_MAX, "a score fits before a member"
 
 const struct elements_kind elements_of_set = {.type = TYPE_SET, .has_keys = true};
 
-const struct elements_kind *elements_kind_of(enum object_type type)
+const struct elements_kind *members_kind_of(enum object_type type)
 {
-    static const struct elements_kind *const kinds[TYPE_COUNT] = {
-        [TYPE_SET] = &elements_of_set,
-        [TYPE_HASH] = &elements_of_hash,
-    };
-    return kinds[type];
+    return type == TYPE_SET    ? &elements_of_set
+           : type == TYPE_HASH ? &elements_of_hash
+           : type == TYPE_ZSET ? &elements_of_zset
+                               : NULL;
 }
 
 /* ---- bytes of an inline element ---- */

@@ -61,8 +61,8 @@ struct elements_kind {
     elements_spill_fn *spill;  /* NULL: elements_spill_member */
 };
 extern const struct elements_kind elements_of_hash, elements_of_set, elements_of_zset, elements_of_list;
-/* NULL: a string, or a type that is not there yet. */
-const struct elements_kind *elements_kind_of(enum object_type type);
+/* For what holds for all maps of members: hashes, sets and sorted sets. NULL: another type. */
+const struct elements_kind *members_kind_of(enum object_type type);
 
 struct elements {
     struct call *c;
@@ -203,8 +203,6 @@ typedef enum result member_fn(struct elements *e, void *arg, const struct elemen
 #define H40_END (UINT64_C(1) << 40)
 enum result member_scan(struct elements *e, uint64_t *cursor, uint64_t count, member_fn *each, void *arg) MUST_CHECK;
 enum result member_each(struct elements *e, member_fn *each, void *arg) MUST_CHECK;
-/* The same for every type: of a list, its values in their order. */
-enum result elements_each(struct elements *e, member_fn *each, void *arg) MUST_CHECK;
 
 /* ---- random members ---- */
 

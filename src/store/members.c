@@ -254,32 +254,6 @@ enum result member_each(struct elements *e, member_fn *each, void *arg)
     return r == RES_NOT_FOUND ? RES_OK : r;
 }
 
-/* The values of a list in pieces. */
-static enum result positions_each(struct elements *e, member_fn *each, void *arg)
-{
-    struct iter *it;
-    enum result r = piece_iter(e, SUBSPACE_POSITIONS, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it);
-    if (r != RES_OK)
-        return r;
-    unsigned n = 0;
-    for (r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it)) {
-        struct element x;
-        if ((r = piece_read(it->value, &x)) != RES_OK || (r = each(e, arg, &x)) != RES_OK)
-            break;
-        if (++n % 128 == 0 && call_too_long(e->c)) {
-            r = RES_WOULD_BLOCK;
-            break;
-        }
-    }
-    iter_close(it);
-    return r == RES_NOT_FOUND ? RES_OK : r;
-}
-
-enum result elements_each(struct elements *e, member_fn *each, void *arg)
-{
-    return e->pieces && !e->kind->has_keys ? positions_each(e, each, arg) : member_each(e, each, arg);
-}
-
 enum result member_scan(struct elements *e, uint64_t *cursor, uint64_t count, member_fn *each, void *arg)
 {
     uint64_t from = *cursor, examined = 0, last = UINT64_MAX;
