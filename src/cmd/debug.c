@@ -11,7 +11,7 @@
 #include "base/num.h"
 #include "cmd/help.h"
 #include "conf/settings.h"
-#include "store/elements.h"
+#include "store/list.h"
 
 /* A NUL-terminated copy; NULL: out of memory. */
 static char *text_of(struct call *c, struct slice s)
@@ -212,13 +212,10 @@ static void chain(uint8_t digest[DIGEST_LEN], struct slice bytes)
     mix(digest, slice_of(before, DIGEST_LEN));
 }
 
-static enum result digest_element(struct elements *e, void *arg, const struct element *x)
+static enum result digest_member(struct elements *e, void *arg, const struct element *x)
 {
     uint8_t *digest = arg, one[DIGEST_LEN] = {0};
-    if (!e->kind->has_keys) { /* a list: the order counts */
-        chain(digest, x->value);
-        return RES_OK;
-    }
+    (void)e;
     chain(one, x->key);
     chain(one, x->value);
     if (x->expire_ms)
@@ -228,18 +225,41 @@ static enum result digest_element(struct elements *e, void *arg, const struct el
     return RES_OK;
 }
 
+static enum result digest_list(struct call *c, struct object *o, uint8_t digest[DIGEST_LEN])
+{
+    struct list l;
+    struct list_cursor w;
+    enum result r = list_open(&l, c, o);
+    if (r == RES_OK)
+        r = list_cursor_open(&w, &l, 0, list_length(&l), false);
+    if (r != RES_OK)
+        return r;
+    while ((r = list_cursor_next(&w)) == RES_OK)
+        chain(digest, w.value);
+    list_cursor_close(&w);
+    return r == RES_NOT_FOUND ? RES_OK : r;
+}
+
+static enum result digest_string(struct call *c, const struct object *o, uint8_t digest[DIGEST_LEN])
+{
+    struct slice value;
+    enum result r = store_string_all(c, o, &value);
+    if (r == RES_OK)
+        chain(digest, value);
+    return r;
+}
+
 /* The same whatever shape the object has. */
 static enum result digest_object(struct call *c, struct object *o, uint8_t digest[DIGEST_LEN])
 {
-    struct slice value;
     struct elements e;
-    const struct elements_kind *kind = elements_kind_of(o->type);
+    const struct elements_kind *kind = members_kind_of(o->type);
     chain(digest, slice_str(object_type_name(o->type)));
-    enum result res = kind ? elements_open(&e, c, o, kind) : store_string_all(c, o, &value);
-    if (res == RES_OK && kind)
-        res = elements_each(&e, digest_element, digest);
-    else if (res == RES_OK)
-        chain(digest, value);
+    enum result res;
+    if (!kind)
+        res = o->type == TYPE_LIST ? digest_list(c, o, digest) : digest_string(c, o, digest);
+    else if ((res = elements_open(&e, c, o, kind)) == RES_OK)
+        res = member_each(&e, digest_member, digest);
     if (res != RES_OK)
         return res;
     if (o->expire_ms != 0)

@@ -32,8 +32,7 @@ static enum result set_field(struct elements *e, struct field_place *p, struct s
     if (e->encoding == ENCODING_LISTPACK &&
         (p->name.len > (uint64_t)s->hash_max_listpack_value || value.len > (uint64_t)s->hash_max_listpack_value))
         becomes_hashtable(e);
-    struct element in = {.key = p->name, .value = value};
-    enum result r = member_put(e, &p->member, &in);
+    enum result r = hash_put(e, p, value, 0);
     if (e->encoding == ENCODING_LISTPACK && e->count > (uint64_t)s->hash_max_listpack_entries)
         becomes_hashtable(e);
     return r;
@@ -435,9 +434,9 @@ static enum result run_hdel(struct call *c)
         struct field_place p;
         if ((r = hash_find(&x.e, c->argv[i], &p)) != RES_OK)
             return r;
-        if (p.member.found && (r = member_remove(&x.e, &p.member)) != RES_OK)
+        removed += p.member.found; /* one that is due counts, as in Redis */
+        if (p.member.found && (r = hash_remove(&x.e, &p)) != RES_OK)
             return r;
-        removed += p.alive;
         if (i % 128 == 0 && call_too_long(c))
             return RES_WOULD_BLOCK;
     }
@@ -470,7 +469,7 @@ static enum result finish_number(struct call *c, struct collection *x, struct fi
 {
     if (!x->o.exists)
         x->e.encoding = ENCODING_LISTPACK;
-    enum result r = hash_set_kept(&x->e, p, text);
+    enum result r = hash_put(&x->e, p, text, hash_expiry_of(p));
     if (x->e.encoding == ENCODING_LISTPACK && (p->name.len > (uint64_t)c->settings->hash_max_listpack_value ||
                                                text.len > (uint64_t)c->settings->hash_max_listpack_value ||
                                                x->e.count > (uint64_t)c->settings->hash_max_listpack_entries))

@@ -15,14 +15,12 @@ _Static_assert(MEMBER_KEY_MAX + 8 <= ELEMENT_MAX, "a score fits before a member"
 
 const struct elements_kind elements_of_set = {.type = TYPE_SET, .has_keys = true};
 
-const struct elements_kind *elements_kind_of(enum object_type type)
+const struct elements_kind *members_kind_of(enum object_type type)
 {
-    static const struct elements_kind *const kinds[TYPE_COUNT] = {
-        [TYPE_LIST] = &elements_of_list,
-        [TYPE_SET] = &elements_of_set,
-        [TYPE_HASH] = &elements_of_hash,
-    };
-    return kinds[type];
+    return type == TYPE_SET    ? &elements_of_set
+           : type == TYPE_HASH ? &elements_of_hash
+           : type == TYPE_ZSET ? &elements_of_zset
+                               : NULL;
 }
 
 /* ---- bytes of an inline element ---- */
@@ -122,6 +120,7 @@ static void start(struct elements *e, struct call *c, struct object *o, const st
     e->list = slice_of(NULL, 0);
     e->own = NULL;
     e->hints_len = 0;
+    e->fields_ms = 0;
 }
 
 enum result elements_open(struct elements *e, struct call *c, struct object *o, const struct elements_kind *kind)
@@ -132,6 +131,7 @@ enum result elements_open(struct elements *e, struct call *c, struct object *o, 
     assert(o->type == kind->type && o->hints.len <= ELEMENTS_HINTS_MAX);
     e->encoding = o->encoding;
     e->count = o->count;
+    e->fields_ms = o->fields_ms;
     e->hints_len = (uint8_t)o->hints.len;
     if (o->hints.len)
         memcpy(e->hints, o->hints.data, o->hints.len);
@@ -426,7 +426,7 @@ static bool metadata_stays(const struct elements *e, uint64_t expire_ms)
 {
     const struct object *o = e->o;
     return o->exists && o->pieces && e->pieces && o->id == e->id && o->count == e->count && o->length == e->bytes &&
-           o->encoding == e->encoding && o->expire_ms == expire_ms &&
+           o->encoding == e->encoding && o->expire_ms == expire_ms && o->fields_ms == e->fields_ms &&
            slice_eq(o->hints, slice_of(e->hints, e->hints_len));
 }
 
@@ -446,6 +446,7 @@ enum result elements_finish_with(struct elements *e, uint64_t expire_ms)
         .pieces = e->pieces,
         .home = e->slot,
         .expire_ms = expire_ms,
+        .fields_ms = e->fields_ms,
         .id = e->id,
         .length = e->pieces ? e->bytes : e->list.len,
         .count = e->count,

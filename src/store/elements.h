@@ -40,6 +40,7 @@ enum element_subspace {
     SUBSPACE_POSITIONS = 3, /* lists: position; streams: id */
     SUBSPACE_GROUPS = 4,    /* streams: consumer groups and what hangs on them */
     SUBSPACE_RANKS = 5,     /* counted trees */
+    SUBSPACE_EXPIRY = 6,    /* hashes: time of a field that expires, h40, member -> nothing */
 };
 
 struct element {
@@ -60,8 +61,8 @@ struct elements_kind {
     elements_spill_fn *spill;  /* NULL: elements_spill_member */
 };
 extern const struct elements_kind elements_of_hash, elements_of_set, elements_of_zset, elements_of_list;
-/* NULL: a string, or a type that is not there yet. */
-const struct elements_kind *elements_kind_of(enum object_type type);
+/* For what holds for all maps of members: hashes, sets and sorted sets. NULL: another type. */
+const struct elements_kind *members_kind_of(enum object_type type);
 
 struct elements {
     struct call *c;
@@ -69,14 +70,15 @@ struct elements {
     const struct elements_kind *kind;
     enum object_encoding encoding; /* what finish will write: the type sets it */
     bool pieces;
-    bool replaces;     /* takes the place of o, whatever it was */
-    bool touched;      /* something has changed */
-    uint64_t count;    /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
-    uint64_t bytes;    /* in pieces: logical bytes, keys and values; the caller's as well */
-    uint64_t id;       /* pieces: the object they belong to */
-    uint16_t slot;     /* and its home slot */
-    struct slice list; /* inline: the elements, without their count */
-    uint8_t *own;      /* list's bytes when this run has changed it: ELEMENTS_INLINE_BYTES of room */
+    bool replaces;      /* takes the place of o, whatever it was */
+    bool touched;       /* something has changed */
+    uint64_t count;     /* of elements. In pieces: piece_put and piece_delete leave it to the caller */
+    uint64_t bytes;     /* in pieces: logical bytes, keys and values; the caller's as well */
+    uint64_t id;        /* pieces: the object they belong to */
+    uint16_t slot;      /* and its home slot */
+    struct slice list;  /* inline: the elements, without their count */
+    uint8_t *own;       /* list's bytes when this run has changed it: ELEMENTS_INLINE_BYTES of room */
+    uint64_t fields_ms; /* hashes: see struct object */
     uint8_t hints_len;
     uint8_t hints[ELEMENTS_HINTS_MAX];
 };
@@ -201,8 +203,6 @@ typedef enum result member_fn(struct elements *e, void *arg, const struct elemen
 #define H40_END (UINT64_C(1) << 40)
 enum result member_scan(struct elements *e, uint64_t *cursor, uint64_t count, member_fn *each, void *arg) MUST_CHECK;
 enum result member_each(struct elements *e, member_fn *each, void *arg) MUST_CHECK;
-/* The same for every type: of a list, its values in their order. */
-enum result elements_each(struct elements *e, member_fn *each, void *arg) MUST_CHECK;
 
 /* ---- random members ---- */
 

@@ -1,10 +1,10 @@
-/* The expiry index: one X record for each key that expires, at or before its time.
+/* The expiry index: one X record for each key that expires, or has fields that do, at or before the earliest of their times.
  *
  *   'X' keyspace(4) time-ms(8) slot(2) h32(4) key (as in the metadata key)  ->  nothing
  *
  * It may be early, never late. A key whose expiry moves to a later time keeps its entry; the metadata remembers where it
  * is, so refreshing a TTL writes metadata only. When the entry comes due, the expiry thread looks at the metadata and
- * deletes the key, moves the entry, or drops it. */
+ * deletes the key or what is due of its fields, moves the entry, or drops it. */
 #include "store/expiry_priv.h"
 #include "store/store_priv.h"
 
@@ -30,28 +30,28 @@ static void announce(struct call *c, void *arg, uint64_t sequence)
     expiry_announce(store_of(c)->expiry, note, sequence);
 }
 
-enum result expiry_reindex(struct call *c, const struct store_key *key, uint64_t expire_ms, uint64_t *index_ms)
+enum result expiry_reindex(struct call *c, const struct store_key *key, uint64_t due_ms, uint64_t *index_ms)
 {
     struct engine_key entry;
     enum result r;
-    if (*index_ms && expire_ms && *index_ms <= expire_ms)
+    if (*index_ms && due_ms && *index_ms <= due_ms)
         return RES_OK;
     if (*index_ms) {
         if ((r = expiry_key(c, key, *index_ms, &entry)) != RES_OK || (r = call_delete(c, &entry)) != RES_OK)
             return r;
         *index_ms = 0;
     }
-    if (!expire_ms)
+    if (!due_ms)
         return RES_OK;
-    if ((r = expiry_key(c, key, expire_ms, &entry)) != RES_OK)
+    if ((r = expiry_key(c, key, due_ms, &entry)) != RES_OK)
         return r;
     if ((r = call_put_keep(c, &entry, slice_of(NULL, 0))) != RES_OK)
         return r;
-    *index_ms = expire_ms;
+    *index_ms = due_ms;
     struct expiry_note *note = arena_alloc(c->arena, sizeof *note);
     if (!note)
         return RES_NO_MEMORY;
-    *note = (struct expiry_note){.db = key->db, .ms = expire_ms};
+    *note = (struct expiry_note){.db = key->db, .ms = due_ms};
     return call_on_commit(c, announce, note);
 }
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "os/thread.h"
 #include "store/expiry_priv.h"
+#include "store/hash.h"
 #include "store/store_priv.h"
 
 #define EXPIRY_JOB 256
@@ -162,6 +163,8 @@ static enum result handle(struct call *c, const struct job *job, const struct du
         return drop_entry(c, entry->key);
     if (is_expired(c, o.expire_ms))
         return store_delete(c, &o, SIGNAL_EXPIRED);
+    if (is_expired(c, o.fields_ms))
+        return hash_expire_fields(c, &o);
     return expiry_move_entry(c, &o);
 }
 

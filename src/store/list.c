@@ -545,21 +545,3 @@ enum result list_cursor_next(struct list_cursor *w)
     w->left--;
     return r;
 }
-
-enum result list_each(struct elements *e, member_fn *each, void *arg)
-{
-    struct list l;
-    struct list_cursor w;
-    enum result r = list_open(&l, e->c, e->o);
-    if (r == RES_OK)
-        r = list_cursor_open(&w, &l, 0, UINT64_MAX, false);
-    if (r != RES_OK)
-        return r;
-    while ((r = list_cursor_next(&w)) == RES_OK) {
-        struct element x = {.value = w.value};
-        if ((r = each(e, arg, &x)) != RES_OK)
-            break;
-    }
-    list_cursor_close(&w);
-    return r == RES_NOT_FOUND ? RES_OK : r;
-}

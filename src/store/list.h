@@ -58,9 +58,6 @@ enum result list_finish(struct list *l) MUST_CHECK;
 enum result list_copy(struct call *c, struct object *src, struct object *dst) MUST_CHECK;
 static inline uint64_t list_length(const struct list *l) { return l->e.count; }
 
-/* All elements in their order, of a list that was opened as mere elements (elements_each). */
-enum result list_each(struct elements *e, member_fn *each, void *arg) MUST_CHECK;
-
 /* The size of an element as an entry of Redis' listpack. */
 uint64_t list_entry_size(struct slice value);
 /* OBJECT ENCODING as Redis decides it: before elements are added or set, by their number and plain bytes; after elements

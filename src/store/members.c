@@ -3,7 +3,6 @@
 #include <assert.h>
 
 #include "store/elements.h"
-#include "store/list.h"
 #include "store/store_priv.h"
 
 #define H40_BYTES 5
@@ -253,11 +252,6 @@ enum result member_each(struct elements *e, member_fn *each, void *arg)
     }
     member_walk_close(&w);
     return r == RES_NOT_FOUND ? RES_OK : r;
-}
-
-enum result elements_each(struct elements *e, member_fn *each, void *arg)
-{
-    return e->pieces && e->kind->type == TYPE_LIST ? list_each(e, each, arg) : member_each(e, each, arg);
 }
 
 enum result member_scan(struct elements *e, uint64_t *cursor, uint64_t count, member_fn *each, void *arg)

@@ -12,7 +12,8 @@ enum meta_flags {
     META_PIECES = 4,
     META_LONG_KEY = 8,
     META_HINTS = 16,
-    META_ALL_FLAGS = 31,
+    META_FIELDS = 32,
+    META_ALL_FLAGS = 63,
 };
 
 #define SLOTS 16384
@@ -37,16 +38,23 @@ static bool take_short_varint(struct slice *in, uint64_t *out)
     return take_varint(in, out) && before - in->len == varint_size(*out);
 }
 
-static bool take_expiry(struct slice *in, struct meta *out)
+static bool take_time(struct slice *in, uint64_t *out)
 {
     struct slice bytes;
+    if (!take_bytes(in, 8, &bytes))
+        return false;
+    *out = get_le64(bytes.data);
+    return *out > 0;
+}
+
+static bool take_expiry(struct slice *in, unsigned flags, struct meta *out)
+{
     uint64_t early;
-    if (!take_bytes(in, 8, &bytes) || !take_short_varint(in, &early))
+    if ((flags & META_EXPIRES && !take_time(in, &out->expire_ms)) ||
+        (flags & META_FIELDS && (out->type != TYPE_HASH || !take_time(in, &out->fields_ms))) ||
+        !take_short_varint(in, &early) || early >= meta_due(out))
         return false;
-    out->expire_ms = get_le64(bytes.data);
-    if (early >= out->expire_ms) /* so both times are above 0 */
-        return false;
-    out->index_ms = out->expire_ms - early;
+    out->index_ms = meta_due(out) - early;
     return true;
 }
 
@@ -106,7 +114,7 @@ enum result meta_decode(struct slice in, struct meta *out)
     *out = (struct meta){.type = (enum object_type)type, .encoding = (enum object_encoding)encoding};
     in.data += META_PLAIN_OVERHEAD;
     in.len -= META_PLAIN_OVERHEAD;
-    if (flags & META_EXPIRES && !take_expiry(&in, out))
+    if (flags & (META_EXPIRES | META_FIELDS) && !take_expiry(&in, flags, out))
         return RES_CORRUPT;
     if (flags & META_LONG_KEY && (!take_counted(&in, &out->long_key) || out->long_key.len <= STORE_KEY_INLINE))
         return RES_CORRUPT;
@@ -128,8 +136,8 @@ enum result meta_decode(struct slice in, struct meta *out)
 size_t meta_head_size(const struct meta *m)
 {
     size_t n = META_PLAIN_OVERHEAD;
-    if (m->expire_ms)
-        n += 8 + varint_size(m->expire_ms - m->index_ms);
+    if (m->index_ms)
+        n += (m->expire_ms ? 8 : 0) + (m->fields_ms ? 8 : 0) + varint_size(meta_due(m) - m->index_ms);
     if (m->long_key.len)
         n += varint_size(m->long_key.len) + m->long_key.len;
     if (m->attributes.len)
@@ -152,18 +160,23 @@ static uint8_t *put_counted(uint8_t *p, struct slice s)
 
 uint8_t *meta_encode_head(uint8_t *p, const struct meta *m)
 {
-    assert(!m->expire_ms == !m->index_ms && m->index_ms <= m->expire_ms);
+    assert(!meta_due(m) == !m->index_ms && m->index_ms <= meta_due(m));
     p[0] = META_FORMAT;
     p[1] = (uint8_t)(m->type << 4 | m->encoding);
     p[2] = (uint8_t)((m->expire_ms ? META_EXPIRES : 0) | (m->attributes.len ? META_ATTRIBUTES : 0) |
                      (m->pieces ? META_PIECES : 0) | (m->long_key.len ? META_LONG_KEY : 0) |
-                     (m->hints.len ? META_HINTS : 0));
+                     (m->hints.len ? META_HINTS : 0) | (m->fields_ms ? META_FIELDS : 0));
     p += META_PLAIN_OVERHEAD;
     if (m->expire_ms) {
         put_le64(p, m->expire_ms);
         p += 8;
-        p += put_varint(p, m->expire_ms - m->index_ms);
     }
+    if (m->fields_ms) {
+        put_le64(p, m->fields_ms);
+        p += 8;
+    }
+    if (m->index_ms)
+        p += put_varint(p, meta_due(m) - m->index_ms);
     if (m->long_key.len)
         p = put_counted(p, m->long_key);
     if (m->attributes.len)

@@ -31,6 +31,7 @@ void object_from_meta(struct object *o, struct store_key *key, const struct meta
         .type = m->type,
         .encoding = m->encoding,
         .expire_ms = m->expire_ms,
+        .fields_ms = m->fields_ms,
         .index_ms = m->index_ms,
         .attributes = m->attributes,
         .value = m->value,
@@ -50,6 +51,7 @@ void meta_from_object(struct meta *m, const struct object *o)
         .pieces = o->pieces,
         .home = o->home,
         .expire_ms = o->expire_ms,
+        .fields_ms = o->fields_ms,
         .index_ms = o->index_ms,
         .id = o->id,
         .length = o->length,
@@ -167,8 +169,8 @@ enum result object_replace(struct call *c, struct object *o, struct meta *m, int
     if (unlikely(o->pieces && !(flags & OBJECT_KEEP_PIECES)))
         r = bury_object(c, key->keyspace, o->home, o->id);
     m->index_ms = o->index_ms;
-    if (r == RES_OK && unlikely(m->expire_ms || m->index_ms))
-        r = expiry_reindex(c, key, m->expire_ms, &m->index_ms);
+    if (r == RES_OK && unlikely(meta_due(m) || m->index_ms))
+        r = expiry_reindex(c, key, meta_due(m), &m->index_ms);
     if (unlikely(r != RES_OK))
         return r;
     m->long_key = key->user.len > STORE_KEY_INLINE ? key->user : slice_of(NULL, 0);

@@ -65,6 +65,7 @@ struct object {
     enum object_type type;
     enum object_encoding encoding;
     uint64_t expire_ms;      /* 0: never */
+    uint64_t fields_ms;      /* of a hash: before which no field expires; 0: none does */
     uint64_t index_ms;       /* time of its entry in the expiry index; 0: none */
     struct slice attributes; /* type-length-value, e.g. memcached flags, HTTP content type */
     struct slice value;      /* inline: the bytes; valid until the run ends. Of collections: without the count */

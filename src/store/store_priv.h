@@ -142,9 +142,9 @@ void chunk_key_put(uint8_t out[CHUNK_KEY], uint32_t keyspace, uint16_t home, uin
 
 /* The entry of a key at a time, in c->arena. */
 enum result expiry_key(struct call *c, const struct store_key *key, uint64_t ms, struct engine_key *out) MUST_CHECK;
-/* Keeps the index right when key's expiry becomes expire_ms (0: never); *index_ms is its entry's time before and after. */
-enum result expiry_reindex(struct call *c, const struct store_key *key, uint64_t expire_ms, uint64_t *index_ms)
-    MUST_CHECK;
+/* Keeps the index right when key, or the first of its fields, is due at due_ms (0: never); *index_ms is its entry's time
+ * before and after. */
+enum result expiry_reindex(struct call *c, const struct store_key *key, uint64_t due_ms, uint64_t *index_ms) MUST_CHECK;
 enum result expiry_move_entry(struct call *c, struct object *o) MUST_CHECK;
 enum result expiry_database_changed(struct call *c, uint32_t db) MUST_CHECK;
 /* A read has met a due key. Nothing, unless active expiry is stopped: then this is what deletes it, on the pool. */

@@ -82,6 +82,10 @@ static struct meta random_collection(void)
     m.count = (m.type != TYPE_STREAM) + draw(100);
     if (draw(2))
         m.hints = slice_of(pool + 500, 1 + draw(ELEMENTS_HINTS_MAX));
+    if (m.type == TYPE_HASH && draw(2)) {
+        m.fields_ms = 1 + draw(UINT64_MAX >> draw(60));
+        m.index_ms = meta_due(&m) - (draw(2) ? 0 : draw(meta_due(&m) < 100000 ? meta_due(&m) : 100000));
+    }
     if (m.pieces) {
         m.count += draw(UINT64_MAX >> (7 + draw(50)));
         m.length = draw(UINT64_MAX >> (7 + draw(50)));
@@ -100,6 +104,7 @@ static void check_same(const struct meta *a, const struct meta *b)
     cr_assert_eq(a->pieces, b->pieces);
     cr_assert_eq(a->home, b->home);
     cr_assert_eq(a->expire_ms, b->expire_ms);
+    cr_assert_eq(a->fields_ms, b->fields_ms);
     cr_assert_eq(a->index_ms, b->index_ms);
     cr_assert_eq(a->id, b->id);
     cr_assert_eq(a->length, b->length);
@@ -195,7 +200,7 @@ Test(store_meta, random_bytes_never_harm)
         if (n > 2 && draw(4)) {
             bytes[0] = 1;
             bytes[1] = (uint8_t)(draw(6) << 4 | draw(9));
-            bytes[2] = (uint8_t)draw(32);
+            bytes[2] = (uint8_t)draw(64);
         }
         refused_or_canonical(slice_of(bytes, n));
     }
@@ -229,6 +234,8 @@ Test(store_meta, limits_are_kept)
         {"\x01\x00\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x40\x05", 14, "home slot 16384"},
         {"\x01\x00\x04\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 14, "no bytes in pieces"},
         {"\x01\x00\x10\x01h", 5, "a string with hints"},
+        {"\x01\x26\x20\x05\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01", 15, "a set with fields that expire"},
+        {"\x01\x43\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x01\x01", 15, "fields that expire at 0"},
         {"\x01\x26\x10\x00\x01\x01\x01", 7, "hints of no bytes"},
         {"\x01\x26\x00\x00", 4, "a set without elements"},
         {"\x01\x26\x00\x02\x01\x01\x01", 7, "two elements in three bytes"},

@@ -24,6 +24,7 @@ MODULES = [
     'keys',
     'lists',
     'hash',
+    'hyperloglog',
     'set',
     'zset',
     'geo',
