@@ -46,6 +46,7 @@ struct store {
     uint32_t databases;
     uint64_t object_epoch;
     _Atomic uint64_t objects; /* ids given in this epoch */
+    _Atomic bool counting;    /* somebody builds a counted tree (zset_count.c) */
     struct db_map_ring maps;
     struct expiry *expiry;
     struct sampler *sampler;

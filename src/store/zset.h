@@ -6,7 +6,7 @@
 #ifndef VARVE_STORE_ZSET_H
 #define VARVE_STORE_ZSET_H
 
-#include "store/elements.h"
+#include "store/counted.h"
 
 struct zset_entry {
     double score;
@@ -56,9 +56,7 @@ int zset_place_cmp(const struct zset_place *a, const struct zset_place *b);
 struct zset_hints {
     uint8_t low[ZSET_HINT], high[ZSET_HINT]; /* no element lies below, none above: their keys, cut to ZSET_HINT */
     uint8_t low_len, high_len;               /* 0: nothing is known */
-    uint8_t tree_levels;                     /* of the counted tree; 0: there is none */
-    bool tree_whole;                         /* it counts all elements, else those below the end that it remembers */
-    uint64_t tree_top;                       /* nodes of its highest level */
+    struct counted tree;
 };
 
 /* What decides about OBJECT ENCODING: zset-max-listpack-entries and -value. */

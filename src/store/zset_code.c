@@ -135,13 +135,13 @@ static uint8_t *put_hint(uint8_t *p, const uint8_t *hint, uint8_t len)
 
 size_t zset_hints_encode(const struct zset_hints *h, uint8_t out[ZSET_HINTS_MAX])
 {
-    if (!h->low_len && !h->high_len && !h->tree_levels)
+    if (!h->low_len && !h->high_len && !h->tree.levels)
         return 0;
     uint8_t *p = put_hint(put_hint(out, h->low, h->low_len), h->high, h->high_len);
-    *p++ = h->tree_levels;
-    if (h->tree_levels) {
-        p += put_varint(p, h->tree_top);
-        *p++ = h->tree_whole;
+    *p++ = h->tree.levels;
+    if (h->tree.levels) {
+        p += put_varint(p, h->tree.top);
+        *p++ = h->tree.whole;
     }
     return (size_t)(p - out);
 }
@@ -165,16 +165,16 @@ static bool take_tree(struct slice in, struct zset_hints *h)
 {
     if (!in.len)
         return false;
-    h->tree_levels = in.data[0];
+    h->tree.levels = in.data[0];
     in.data++;
     size_t left = in.len -= 1;
-    if (!h->tree_levels)
-        return left == 0;
-    if (!take_varint(&in, &h->tree_top) || left - in.len != varint_size(h->tree_top) || !h->tree_top)
+    if (!h->tree.levels || h->tree.levels > COUNTED_LEVELS)
+        return !h->tree.levels && left == 0;
+    if (!take_varint(&in, &h->tree.top) || left - in.len != varint_size(h->tree.top) || !h->tree.top)
         return false;
     if (in.len != 1 || in.data[0] > 1)
         return false;
-    h->tree_whole = in.data[0];
+    h->tree.whole = in.data[0];
     return true;
 }
 
@@ -184,7 +184,7 @@ enum result zset_hints_decode(struct slice in, struct zset_hints *out)
     if (in.len == 0)
         return RES_OK;
     if (!take_hint(&in, out->low, &out->low_len) || !take_hint(&in, out->high, &out->high_len) || !take_tree(in, out) ||
-        (!out->low_len && !out->high_len && !out->tree_levels))
+        (!out->low_len && !out->high_len && !out->tree.levels))
         return RES_CORRUPT;
     return RES_OK;
 }

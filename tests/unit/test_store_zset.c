@@ -2,6 +2,7 @@
  *   - any row of ZADD, ZINCRBY, ZREM, ZPOPMIN, ZPOPMAX, ZREMRANGEBYSCORE, ZREMRANGEBYRANK, COPY leaves what a plain sorted
  *     array would hold, and every way of looking at it says so: by member, by rank, by score, from both ends;
  *   - long members that agree in all that their name has are in the order of all their bytes;
+ *   - a large set has its ranks counted by a tree, which stays right whatever happens to the set;
  *   - the same after everything was flushed to tables and the server started again;
  *   - bytes that are no elements are RES_CORRUPT, and those that are have one spelling. */
 #include <math.h>
@@ -330,11 +331,112 @@ static void a_large_set_is_popped_from_both_ends(void)
     env_memory_free(env);
 }
 
+/* ---- ranks of a large set ---- */
+
+#define MANY 20000
+static double score_of_many[MANY]; /* NAN: not there */
+
+static struct slice name_of_many(int i)
+{
+    static char text[4][16];
+    static int at;
+    at = (at + 1) % 4;
+    return slice_of(text[at], (size_t)snprintf(text[at], sizeof text[at], "m%05d", i));
+}
+
+static int64_t rank_of_many(int m)
+{
+    int64_t n = 0;
+    for (int i = 0; i < MANY; i++)
+        n += score_of_many[i] < score_of_many[m] || (score_of_many[i] == score_of_many[m] && i < m);
+    return n;
+}
+
+static struct counted tree_seen;
+static enum result look_at_tree(struct call *c)
+{
+    struct store_key key;
+    struct object o;
+    struct zset z;
+    enum result r = store_key_init(c, 0, SLICE_LIT("many"), &key);
+    if (r == RES_OK)
+        r = store_read(c, &key, 0, &o);
+    if (r == RES_OK)
+        r = zset_open(&z, c, &o, (struct zset_limits){128, 64});
+    tree_seen = z.hints.tree;
+    return r;
+}
+
+static void look_at_many(void)
+{
+    int64_t all = integer(RUN(WORD("ZCARD"), WORD("many")));
+    for (int i = 0; i < 60; i++) {
+        int m = (int)draw(MANY);
+        struct slice found[1];
+        bool down = draw(2);
+        if (isnan(score_of_many[m]))
+            continue;
+        int64_t rank = rank_of_many(m), shown = down ? all - 1 - rank : rank;
+        tap_eq_u64((uint64_t)integer(RUN(WORD("ZRANK"), WORD("many"), name_of_many(m))), (uint64_t)rank);
+        struct slice at = number((double)shown), reply = down ? RUN(WORD("ZREVRANGE"), WORD("many"), at, at)
+                                                              : RUN(WORD("ZRANGE"), WORD("many"), at, at);
+        tap_check(talk_array(reply, found, 1) == 1 && slice_eq(found[0], name_of_many(m)));
+        struct slice score = number(score_of_many[m]);
+        int64_t same = 0, below = 0;
+        for (int j = 0; j < MANY; j++) {
+            same += score_of_many[j] == score_of_many[m];
+            below += score_of_many[j] <= score_of_many[m];
+        }
+        tap_eq_u64((uint64_t)integer(RUN(WORD("ZCOUNT"), WORD("many"), score, score)), (uint64_t)same);
+        tap_eq_u64((uint64_t)integer(RUN(WORD("ZCOUNT"), WORD("many"), WORD("-inf"), score)), (uint64_t)below);
+    }
+}
+
+static void ranks_of_a_large_set_are_counted_by_a_tree(void)
+{
+    struct env *env = env_memory_new(5, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env, .engine = &engine_lsm, .memtable_bytes = 4 << 20};
+    talk_open(&t, &o);
+    for (int i = 0; i < MANY; i++) {
+        score_of_many[i] = (double)draw(200);
+        RUN(WORD("ZADD"), WORD("many"), number(score_of_many[i]), name_of_many(i));
+    }
+    look_at_many();
+    talk_call(&t, look_at_tree, NULL, RES_OK);
+    tap_check(tree_seen.whole && tree_seen.levels == 1 && tree_seen.top > 30);
+    for (int i = 0; i < 20000; i++) {
+        int m = (int)draw(MANY);
+        bool remove = draw(i < 10000 ? 2 : 8);
+        score_of_many[m] = remove ? NAN : (double)draw(300);
+        if (remove)
+            RUN(WORD("ZREM"), WORD("many"), name_of_many(m));
+        else
+            RUN(WORD("ZADD"), WORD("many"), number(score_of_many[m]), name_of_many(m));
+        if (i % 4000 == 3999)
+            look_at_many();
+    }
+    struct slice gone = number(50);
+    RUN(WORD("ZREMRANGEBYSCORE"), WORD("many"), WORD("-inf"), gone);
+    for (int i = 0; i < MANY; i++)
+        score_of_many[i] = score_of_many[i] <= 50 ? NAN : score_of_many[i];
+    look_at_many();
+    RUN(WORD("COPY"), WORD("many"), WORD("copy"));
+    RUN(WORD("RENAME"), WORD("copy"), WORD("many"));
+    talk_close(&t);
+    talk_open(&t, &o);
+    look_at_many();
+    talk_call(&t, look_at_tree, NULL, RES_OK);
+    tap_check(tree_seen.whole);
+    talk_close(&t);
+    env_memory_free(env);
+}
+
 int main(void)
 {
     tap_test(orders_are_those_of_scores);
     tap_test(hints_have_one_spelling);
     tap_test(a_large_set_is_popped_from_both_ends);
+    tap_test(ranks_of_a_large_set_are_counted_by_a_tree);
     tap_test(any_row_leaves_what_a_sorted_array_holds);
     return tap_done();
 }
