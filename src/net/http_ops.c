@@ -1,0 +1,39 @@
+/* What operators ask: is it alive, can it serve, what does it count. */
+#include "net/net_internal.h"
+
+#define TYPE_TEXT "text/plain; charset=utf-8"
+
+static void answer(struct connection *c, int status, const char *type, struct slice text)
+{
+    struct http_state *s = c->http;
+    s->status = status;
+    s->type = type;
+    s->text = text;
+}
+
+static void ready(struct connection *c)
+{
+    struct http_state *s = c->http;
+    struct front *f = shard_front(c->reactor->shard);
+    if (shard_frozen(c->reactor->shard)) {
+        if (buf_printf(&s->body, "read-only: %s\n", front_failure(f)) != RES_OK)
+            buf_clear(&s->body);
+        answer(c, 503, TYPE_TEXT, buf_slice(&s->body));
+        return;
+    }
+    answer(c, 200, TYPE_TEXT, SLICE_LIT("ready\n"));
+}
+
+void http_begin_operation(struct connection *c)
+{
+    switch (c->http->route.action) {
+    case HTTP_HEALTH:
+        answer(c, 200, TYPE_TEXT, SLICE_LIT("ok\n"));
+        return;
+    case HTTP_READY:
+        ready(c);
+        return;
+    default:
+        http_refuse(c, 404, "not found");
+    }
+}
