@@ -34,7 +34,7 @@ struct http_state {
     struct http_parser parser;
     uint64_t began_ms, head_ms; /* when the request's first byte came, its head was whole; 0: not yet */
     size_t used;                /* bytes of the request that is being executed */
-    bool told_continue, checked;
+    bool routed;                /* m and route are those of the request on its way */
     struct http_message m;
     struct http_route route;
     /* An answer that no command makes, ready to be said. status 0: there is none. */

@@ -34,7 +34,7 @@ static void forget_request(struct http_state *s)
     http_parser_fini(&s->parser);
     http_parser_init(&s->parser);
     s->began_ms = s->head_ms = 0;
-    s->told_continue = s->checked = false;
+    s->routed = false;
     s->status = 0;
     s->lines_len = 0;
     buf_fini(&s->body);
@@ -68,11 +68,19 @@ static void linger(struct connection *c)
     c->http->began_ms = c->reactor->now_ms;
 }
 
+static void find_route(struct connection *c)
+{
+    struct http_state *s = c->http;
+    http_message_of(&s->parser, c->in.data + c->in.pos, &s->m);
+    http_route(&s->m, &s->route);
+    s->routed = true;
+}
+
 /* Nothing after this can be understood. */
 static bool give_up(struct connection *c, int status, const char *why)
 {
     struct http_state *s = c->http;
-    if (!http_parser_has_head(&s->parser)) {
+    if (!s->routed) {
         s->m = (struct http_message){.keep_alive = false};
         s->route.style = STYLE_TEXT;
     }
@@ -89,8 +97,7 @@ static bool meet_head(struct connection *c)
 {
     struct http_state *s = c->http;
     s->head_ms = c->reactor->now_ms;
-    http_message_of(&s->parser, c->in.data + c->in.pos, &s->m);
-    http_route(&s->m, &s->route);
+    find_route(c);
     if (!s->parser.expects_continue)
         return true;
     if (!http_admit(c) || s->route.action == HTTP_REJECT) {
@@ -149,11 +156,9 @@ static bool parse(struct connection *c)
     case HTTP_WHOLE:
         return have_request(c, used);
     case HTTP_REFUSED:
-        if (s->parser.target.len > 0) { /* 413 is told in the words of whom was asked */
-            http_message_of(&s->parser, c->in.data + c->in.pos, &s->m);
-            http_route(&s->m, &s->route);
-            s->m.keep_alive = false;
-        }
+        if (s->parser.status == 413 && !s->routed)
+            find_route(c);
+        s->m.keep_alive = false;
         return give_up(c, s->parser.status, s->parser.why);
     case HTTP_NO_MEMORY:
         connection_close(c);

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "llhttp.h"
+#include <llhttp.h>
 
 #define FRAMING_FREE HTTP_HEAD_MAX /* bytes that chunk lines and trailers may take ... */
 #define FRAMING_PER_CHUNK 32       /* ... and for each chunk */
@@ -265,8 +265,6 @@ static enum http_verb verb_of(struct slice name)
 static enum http_outcome llhttp_error(struct http_parser *p, const llhttp_t *l)
 {
     switch (llhttp_get_errno(l)) {
-    case HPE_INVALID_VERSION:
-        return refuse(p, 505, "HTTP version not supported");
     case HPE_INVALID_URL:
         return refuse(p, 400, "malformed request target");
     case HPE_INVALID_CHUNK_SIZE:
@@ -276,15 +274,35 @@ static enum http_outcome llhttp_error(struct http_parser *p, const llhttp_t *l)
     }
 }
 
+/* "METHOD target HTTP/1.1" with single spaces; *space is the first of them. */
+static enum http_outcome check_request_line(struct http_parser *p, const char *line, const char **space)
+{
+    const char *end = strchr(line, '\r'); /* there is one, and no NUL before it */
+    const char *first = memchr(line, ' ', (size_t)(end - line));
+    const char *last = memrchr(line, ' ', (size_t)(end - line));
+    if (first == NULL || first == line || last - first < 2 || !all_of(slice_of(line, (size_t)(first - line)), IN_TOKEN))
+        return refuse(p, 400, "malformed request line");
+    if (!all_of(slice_of(first + 1, (size_t)(last - first) - 1), IN_TARGET))
+        return refuse(p, 400, "malformed request target");
+    const char *version = last + 1;
+    if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[5] < '0' || version[5] > '9' ||
+        version[6] != '.' || version[7] < '0' || version[7] > '9')
+        return refuse(p, 400, "malformed request line");
+    if (version[5] != '1' || version[7] > '1')
+        return refuse(p, 505, "HTTP version not supported");
+    *space = first;
+    return HTTP_WHOLE;
+}
+
 /* The whole head, which lies at data + start. A method that llhttp does not know is not for it to refuse: it is shown a
  * GET instead. */
 static enum http_outcome read_head(struct http_parser *p, uint8_t *data, llhttp_t *l)
 {
     struct reading r = {.p = p, .data = data, .field = FIELD_COUNT};
     const char *at = (const char *)data + p->start, *end = (const char *)data + p->head_len;
-    const char *space = memchr(at, ' ', (size_t)(end - at));
-    if (space == NULL || space == at || !all_of(slice_of(at, (size_t)(space - at)), IN_TOKEN))
-        return refuse(p, 400, "malformed request line");
+    const char *space;
+    if (check_request_line(p, at, &space) != HTTP_WHOLE)
+        return HTTP_REFUSED;
     p->verb = verb_of(slice_of(at, (size_t)(space - at)));
     llhttp_init(l, HTTP_REQUEST, &callbacks);
     l->data = &r;
@@ -301,8 +319,6 @@ static enum http_outcome read_head(struct http_parser *p, uint8_t *data, llhttp_
     if (!r.has_head || (e != HPE_OK && e != HPE_PAUSED))
         return llhttp_error(p, l);
     p->http10 = llhttp_get_http_minor(l) == 0;
-    if (llhttp_get_http_major(l) != 1 || llhttp_get_http_minor(l) > 1)
-        return refuse(p, 505, "HTTP version not supported");
     p->keep_alive = llhttp_should_keep_alive(l) != 0;
     return HTTP_WHOLE;
 }
@@ -344,9 +360,7 @@ static enum http_outcome check_body_headers(struct http_parser *p, const uint8_t
 
 static enum http_outcome check_head(struct http_parser *p, const uint8_t *data, uint64_t body_max)
 {
-    struct slice target = slice_of(data + p->target.at, p->target.len), host = field(p, data, FIELD_HOST);
-    if (!all_of(target, IN_TARGET))
-        return refuse(p, 400, "malformed request target");
+    struct slice host = field(p, data, FIELD_HOST);
     if (!has(p, FIELD_HOST) && !p->http10)
         return refuse(p, 400, "no Host");
     if (has(p, FIELD_HOST) && (host.len == 0 || !all_of(host, IN_HOST)))
