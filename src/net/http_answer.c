@@ -203,6 +203,9 @@ static void say_reply(struct connection *c, struct http_sink *reply)
     case HTTP_KV_GET:
         say_value(c, reply, &reply->values[0], TYPE_BYTES);
         return;
+    case HTTP_METRICS:
+        http_say(c, 200, "text/plain; version=0.0.4; charset=utf-8", http_value_text(reply, &reply->values[0]));
+        return;
     case HTTP_STORE_GET:
         say_store_value(c, reply);
         return;

@@ -1,4 +1,5 @@
 /* What operators ask: is it alive, can it serve, what does it count. */
+#include "cmd/metrics.h"
 #include "net/net_internal.h"
 
 #define TYPE_TEXT "text/plain; charset=utf-8"
@@ -27,6 +28,10 @@ static void ready(struct connection *c)
 void http_begin_operation(struct connection *c)
 {
     switch (c->http->route.action) {
+    case HTTP_METRICS:
+        http_argument(c, 0, SLICE_LIT("info"));
+        http_use_command(c, metrics_entry(), 1);
+        return;
     case HTTP_HEALTH:
         answer(c, 200, TYPE_TEXT, SLICE_LIT("ok\n"));
         return;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cmd/http_kv.h"
+#include "cmd/metrics.h"
 #include "net/net_internal.h"
 
 /* ---- new connections ---- */
@@ -53,6 +54,7 @@ static enum result open_http(struct net *n, const struct net_options *o, struct 
 {
     struct listeners *l = &n->http_listeners;
     http_kv_init();
+    metrics_init();
     enum result res = RES_OK;
     if (*o->http_address) {
         res = listeners_add(l, o->http_address, &protocol_http, o->backlog, msg);
@@ -175,7 +177,7 @@ void net_tune(struct net *n, const struct net_tuning *tuning)
 
 /* ---- statistics ---- */
 
-static uint64_t relaxed(_Atomic uint64_t *stat) { return atomic_load_explicit(stat, memory_order_relaxed); }
+static uint64_t relaxed(const _Atomic uint64_t *stat) { return atomic_load_explicit(stat, memory_order_relaxed); }
 
 static void sum_stats(struct net *n, struct host_stats *out)
 {
@@ -209,6 +211,11 @@ static void sum_stats(struct net *n, struct host_stats *out)
         out->timed_out += relaxed(&s->timed_out);
         out->query_buffers += relaxed(&s->query_buffers);
         out->output_buffers += relaxed(&s->output_buffers);
+        const struct http_counts *h = &n->reactors[i].http;
+        for (int class = 1; class < 6; class ++)
+            out->http_answers[class] += relaxed(&h->answers[class]);
+        out->http_malformed += relaxed(&h->malformed);
+        out->http_timed_out += relaxed(&h->timed_out);
         if (relaxed(&s->largest_query) > out->largest_query_buffer)
             out->largest_query_buffer = relaxed(&s->largest_query);
         if (relaxed(&s->largest_output) > out->largest_output_buffer)
