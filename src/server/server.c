@@ -261,7 +261,7 @@ static enum result on_max_clients(void *arg, const struct settings *old, const s
 static void raise_file_limit(struct server *s, const struct settings *set)
 {
     struct rlimit limit;
-    rlim_t want = (rlim_t)set->maxclients + DESCRIPTORS_BESIDE_CLIENTS;
+    rlim_t want = (rlim_t)set->maxclients * (*set->http_addr ? 2 : 1) + DESCRIPTORS_BESIDE_CLIENTS; /* by protocol */
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     if (limit.rlim_cur < want) {
