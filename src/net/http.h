@@ -99,5 +99,6 @@ const char *http_error_type(enum http_style style);
 /* ---- http_ops.c ---- */
 
 void http_begin_operation(struct connection *c);
+struct slice http_openapi(void);
 
 #endif

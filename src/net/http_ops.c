@@ -38,6 +38,9 @@ void http_begin_operation(struct connection *c)
     case HTTP_READY:
         ready(c);
         return;
+    case HTTP_OPENAPI:
+        answer(c, 200, "application/json", http_openapi());
+        return;
     default:
         http_refuse(c, 404, "not found");
     }
