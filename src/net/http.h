@@ -46,9 +46,10 @@ struct http_state {
     size_t lines_len;
     /* Commands out of a JSON body. */
     json_t *json;
-    size_t next;           /* of a pipeline */
-    struct slice *argv;    /* arguments that the batch has no room for */
-    struct buf words, out; /* arguments that had to be written; the answer so far */
+    size_t next;                                             /* of a pipeline */
+    enum { MULTI_QUEUES, MULTI_EXEC, MULTI_GIVEN_UP } stage; /* of a transaction */
+    struct slice *argv;                                      /* arguments that the batch has no room for */
+    struct buf words, out;                                   /* arguments that had to be written; the answer so far */
     bool base64;
     char number[2][24];
     /* A command that must go to the pool at once: its reply is wanted whole (http_conn.c). */

@@ -132,13 +132,14 @@ static enum result put_scalar(struct http_state *s, const struct http_sink *repl
 
 #define DEPTH_MAX 64
 
-static enum result put_values(struct http_state *s, const struct http_sink *reply)
+/* The value at *i, with all that belongs to it. */
+static enum result put_value(struct http_state *s, const struct http_sink *reply, size_t *i)
 {
     size_t left[DEPTH_MAX];
     int depth = 0;
     enum result r = RES_OK;
-    for (size_t i = 0; i < reply->count && r == RES_OK; i++) {
-        const struct http_value *v = &reply->values[i];
+    do {
+        const struct http_value *v = &reply->values[(*i)++];
         if (v->kind == VALUE_ARRAY && v->count > 0) {
             if (depth == DEPTH_MAX)
                 return RES_TOO_MANY;
@@ -153,16 +154,17 @@ static enum result put_values(struct http_state *s, const struct http_sink *repl
         }
         if (depth > 0 && r == RES_OK)
             r = buf_append(&s->out, ",", 1);
-    }
+    } while (depth > 0 && r == RES_OK && *i < reply->count);
     return r;
 }
 
-static enum result put_reply(struct http_state *s, const struct http_sink *reply)
+/* {"result":...} or {"error":...} */
+static enum result put_reply(struct http_state *s, const struct http_sink *reply, size_t *i)
 {
-    bool failed = reply->values[0].kind == VALUE_ERROR;
+    bool failed = reply->values[*i].kind == VALUE_ERROR;
     enum result r = buf_printf(&s->out, "{\"%s\":", failed ? "error" : "result");
     if (r == RES_OK)
-        r = put_values(s, reply);
+        r = put_value(s, reply, i);
     return r == RES_OK ? buf_append(&s->out, "}", 1) : r;
 }
 
@@ -203,16 +205,100 @@ static void answer_ready(struct connection *c, int status)
     s->text = buf_slice(&s->out);
 }
 
+/* ---- transactions: MULTI, the commands, EXEC ---- */
+
+static void use_word(struct connection *c, const char *name)
+{
+    argument_room(c, 1);
+    http_argument(c, 0, slice_str(name));
+    http_use_command(c, command_lookup(slice_str(name)), 1);
+}
+
+/* The transaction is given up; s->out is the answer. */
+static enum result give_up(struct connection *c, const char *why)
+{
+    buf_clear(&c->http->out);
+    c->http->stage = MULTI_GIVEN_UP;
+    enum result r = put_error(c->http, why);
+    use_word(c, "discard");
+    return r;
+}
+
+/* The next command to be queued, or EXEC. */
+static enum result next_of_transaction(struct connection *c)
+{
+    struct http_state *s = c->http;
+    char error[512];
+    if (s->next == json_array_size(s->json)) {
+        s->stage = MULTI_EXEC;
+        use_word(c, "exec");
+        return RES_OK;
+    }
+    const char *why = use_array(c, json_array_get(s->json, s->next++), error);
+    const struct command_entry *e = c->batch->requests[0].entry;
+    if (why == NULL && e->command->flags & CMD_SESSION && !(e->command->flags & CMD_IN_PLACE)) {
+        snprintf(error, sizeof error, "ERR '%s' is not available in a transaction over HTTP", e->full_name);
+        why = error;
+    }
+    return why != NULL ? give_up(c, why) : RES_OK;
+}
+
+/* EXEC's reply: an array, or why not. */
+static int put_transaction(struct http_state *s, const struct http_sink *reply, enum result *r)
+{
+    size_t i = 0;
+    if (reply->values[0].kind != VALUE_ARRAY) {
+        *r = put_reply(s, reply, &i);
+        return reply->values[0].kind == VALUE_ERROR ? 400 : 200;
+    }
+    *r = buf_append(&s->out, "[", 1);
+    for (i = 1; i < reply->count && *r == RES_OK;) {
+        if (i > 1)
+            *r = buf_append(&s->out, ",", 1);
+        if (*r == RES_OK && reply->values[i].kind == VALUE_STREAM) {
+            *r = put_error(s, "ERR the value is too long for a transaction over HTTP");
+            i++;
+        } else if (*r == RES_OK) {
+            *r = put_reply(s, reply, &i);
+        }
+    }
+    if (*r == RES_OK)
+        *r = buf_append(&s->out, "]", 1);
+    return 200;
+}
+
+/* false: another command is to be run. */
+static bool answer_transaction(struct connection *c, struct http_sink *reply, int *status, enum result *r)
+{
+    struct http_state *s = c->http;
+    switch (s->stage) {
+    case MULTI_QUEUES:
+        if (reply->values[0].kind == VALUE_ERROR) {
+            struct slice text = http_value_text(reply, &reply->values[0]);
+            char copy[512];
+            snprintf(copy, sizeof copy, "%.*s", (int)(text.len < 500 ? text.len : 500), (const char *)text.data);
+            *r = give_up(c, copy);
+        } else {
+            *r = next_of_transaction(c);
+        }
+        return *r != RES_OK;
+    case MULTI_EXEC:
+        *status = put_transaction(s, reply, r);
+        return true;
+    default:
+        *status = 400;
+        return true;
+    }
+}
+
+/* ---- all of them ---- */
+
 void http_begin_commands(struct connection *c)
 {
     struct http_state *s = c->http;
     char error[512];
     enum result r = RES_OK;
     s->base64 = slice_eq_nocase(s->m.field[FIELD_UPSTASH_ENCODING], "base64");
-    if (s->route.action == HTTP_MULTI_EXEC) {
-        http_refuse(c, 501, "ERR transactions are not built yet");
-        return;
-    }
     s->json = http_json_body(s->m.body);
     if (!json_is_array(s->json)) {
         http_refuse(c, 400, "ERR failed to parse command");
@@ -222,6 +308,11 @@ void http_begin_commands(struct connection *c)
         const char *why = use_array(c, s->json, error);
         if (why != NULL)
             http_refuse(c, 400, why);
+        return;
+    }
+    if (s->route.action == HTTP_MULTI_EXEC && json_array_size(s->json) > 0) {
+        s->stage = MULTI_QUEUES;
+        use_word(c, "multi");
         return;
     }
     r = buf_append(&s->out, "[", 1);
@@ -234,12 +325,18 @@ void http_begin_commands(struct connection *c)
 bool http_answer_command(struct connection *c, struct http_sink *reply)
 {
     struct http_state *s = c->http;
-    enum result r = put_reply(s, reply);
+    enum result r = RES_OK;
     int status = 200;
-    if (s->route.action == HTTP_COMMAND) {
-        status = reply->values[0].kind == VALUE_ERROR ? 400 : 200;
-    } else if (r == RES_OK && next_of_pipeline(c, &r)) {
-        return false;
+    size_t i = 0;
+    if (s->route.action == HTTP_MULTI_EXEC) {
+        if (!answer_transaction(c, reply, &status, &r))
+            return false;
+    } else {
+        r = put_reply(s, reply, &i);
+        if (s->route.action == HTTP_COMMAND)
+            status = reply->values[0].kind == VALUE_ERROR ? 400 : 200;
+        else if (r == RES_OK && next_of_pipeline(c, &r))
+            return false;
     }
     if (r == RES_OK)
         http_say(c, status, "application/json", buf_slice(&s->out));

@@ -251,7 +251,7 @@ static enum step run_one(struct connection *c, struct http_sink *reply)
     }
     if (c->closed || c->away)
         return STEP_STOP;
-    if (has_stream(reply) && !http_streams(c->http)) {
+    if (has_stream(reply) && !http_streams(c->http) && c->http->route.action != HTTP_MULTI_EXEC) {
         want_whole(c);
         return STEP_NEXT;
     }

@@ -349,6 +349,47 @@ def pipelines_as_json():
 
 
 @tap.test
+def transactions_as_json():
+    tap.eq(post('/multi-exec', [['SET', 'm', '1'], ['INCR', 'm'], ['LPUSH', 'm', 'x'], ['GET', 'm'], ['MGET', 'm', 'nope']]),
+           [{'result': 'OK'}, {'result': 2},
+            {'error': 'WRONGTYPE Operation against a key holding the wrong kind of value'}, {'result': '2'}, {'result': ['2', None]}])
+    tap.eq(post('/multi-exec', []), [])
+    for bad, why in ((['NOPE'], "ERR unknown command 'NOPE', with args beginning with: "),
+                     (['GET'], "ERR wrong number of arguments for 'get' command"), ('x', 'ERR failed to parse command'),
+                     (['MULTI'], "ERR 'multi' is not available over HTTP"), (['WATCH', 'a'], "ERR 'watch' is not available over HTTP"),
+                     (['INFO'], None), (['CONFIG', 'SET', 'maxclients', '9'], "ERR 'config|set' is not available in a transaction over HTTP")):
+        if why is None:
+            continue
+        tap.eq(post('/multi-exec', [['SET', 'm', 'changed'], bad, ['SET', 'm', 'changed']], status=400), {'error': why})
+        tap.eq(resp('GET', 'm'), b'2')
+    tap.eq(post('/', ['PING']), {'result': 'PONG'})  # the same connection, outside of any transaction
+    tap.eq(post('/multi-exec', [['SET', f'm{i}', i] for i in range(3000)]), [{'result': 'OK'}] * 3000)
+    tap.eq(post('/multi-exec', [['GET', 'm'], ['PING'], ['DBSIZE']], {'Upstash-Encoding': 'base64'})[:2],
+           [{'result': 'Mg=='}, {'result': 'UE9ORw=='}])
+
+
+@tap.test
+def transactions_are_whole_to_everybody():
+    rounds, seen, stop = tap.pick(150, 3000), [], threading.Event()
+    post('/multi-exec', [['SET', 'ta', '0'], ['SET', 'tb', '0']])
+
+    def watch():
+        with S.connect() as c:
+            while not stop.is_set():
+                a, b = c.call('MGET', 'ta', 'tb')
+                if a != b:
+                    seen.append((a, b))
+    t = threading.Thread(target=watch)
+    t.start()
+    for i in range(rounds):
+        post('/multi-exec', [['INCR', 'ta'], ['INCR', 'tb']])
+    stop.set()
+    t.join()
+    tap.eq(seen, [])
+    tap.eq(resp('MGET', 'ta', 'tb'), [str(rounds).encode()] * 2)
+
+
+@tap.test
 def commands_in_base64():
     h = {'Upstash-Encoding': 'base64'}
     resp('SET', 'raw', b'\xff\0OK')
@@ -363,7 +404,7 @@ def commands_in_base64():
 
 @tap.test
 def long_values_in_every_dialect():
-    value = ''.join(random.Random(1).choices('abcdefg"\\\n', k=tap.pick(2_500_000, 9_000_000)))
+    value = ''.join(random.Random(1).choices('abcdefg"\\\n', k=tap.pick(1_200_000, 9_000_000)))
     resp('SET', 'long', value)
     tap.check(C.request('GET', '/kv/long').body == value.encode(), '/kv')
     tap.check(json.loads(C.request('GET', '/get/long').body)['value'] == value, '/get')
