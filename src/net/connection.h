@@ -70,7 +70,7 @@ struct connection {
     bool in_ready, in_parked, in_held;
     bool away, choked, readable, eof, closing, closed, write_waiting, stream_reading, is_unix;
     uint8_t said_resp; /* the session's protocol, also while that belongs to another thread */
-    bool unproven; /* nothing was sent since the last read: see connection_probe() */
+    bool unproven;     /* nothing was sent since the last read: see connection_probe() */
     /* It is to be closed, but bytes that it still sends are read and dropped for a moment first: closing over them would
      * reset the connection, and the client might never see the answer that is on its way. */
     bool lingers, shut;
@@ -87,7 +87,7 @@ struct connection {
     uint64_t input_bytes, output_bytes;
     char peer[48]; /* address without port */
     struct waiter *waiter;
-    struct event wait_event;     /* its time is up */
+    struct event wait_event;      /* its time is up */
     struct subscriber subscriber; /* when session.subscriber points here (net/pushes.c) */
     struct {                      /* what it is to be told behind the reply that is away */
         struct buf bytes;

@@ -10,7 +10,7 @@
 struct net {
     struct shard *shard;
     struct pubsub *pubsub;
-    _Atomic unsigned events; /* PUBSUB_EVENTS_* */
+    _Atomic unsigned events;  /* PUBSUB_EVENTS_* */
     struct reactor *reactors; /* those of RESP, then those of HTTP */
     int reactor_count, http_count;
     struct listeners listeners, http_listeners;

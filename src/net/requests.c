@@ -261,8 +261,7 @@ static void execute(struct connection *c)
 static bool take_reply(struct connection *c)
 {
     size_t mark = c->out.buf.len;
-    if (unlikely(c->session.rest != NULL) &&
-        exec_rest(c->reactor->worker, &c->session, &c->back.reply) == EXEC_AWAY)
+    if (unlikely(c->session.rest != NULL) && exec_rest(c->reactor->worker, &c->session, &c->back.reply) == EXEC_AWAY)
         return true;
     if (mark == 0 && c->out.buf.data == NULL) {
         c->out.buf = c->back.reply;
