@@ -141,3 +141,5 @@ uint16_t hash_slot(struct slice key)
     }
     return crc16(key.data, key.len) & 16383;
 }
+
+uint64_t hash_content(const void *data, size_t len) { return XXH3_64bits(data, len); }

@@ -16,6 +16,8 @@ void hash_siphash128(const struct hash_seed *seed, const void *data, size_t len,
  * `salt` binds the bytes to their place (file number, offset). The salt comes last, so that the checksum of a record
  * can be taken with salt 0 before its place is known and bound afterwards with checksum32_bind(). */
 uint32_t checksum32(const void *data, size_t len, uint64_t salt);
+/* XXH3_64 of the bytes: for what is compared, not defended. */
+uint64_t hash_content(const void *data, size_t len);
 /* CRC16/XMODEM of the key's hash tag (the part between the first '{' and the next '}', if not empty), modulo 16384:
  * the Redis Cluster specification's slot. */
 uint16_t hash_slot(struct slice key);

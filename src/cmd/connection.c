@@ -7,16 +7,6 @@
 
 /* ---- AUTH, HELLO ---- */
 
-/* Takes the same time wherever the first difference is, and tells nothing about lengths but by the given one. */
-static bool same_secret(struct slice given, const char *secret)
-{
-    size_t len = strlen(secret);
-    unsigned difference = given.len != len;
-    for (size_t i = 0; i < given.len; i++)
-        difference |= (unsigned)given.data[i] ^ (unsigned)(uint8_t)secret[len ? i % len : 0];
-    return difference == 0;
-}
-
 static bool log_in(struct call *c, struct slice user, struct slice password)
 {
     const char *secret = c->settings->requirepass;

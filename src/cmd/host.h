@@ -24,6 +24,8 @@ struct client_filter {
 };
 
 struct host_stats {
+    uint64_t http_clients, http_connections, http_rejected;   /* of those below, HTTP's */
+    uint64_t http_answers[6], http_malformed, http_timed_out; /* answers by class of status: [2] are 2xx */
     uint64_t connected_clients, max_clients, monitors, total_connections, rejected_connections;
     uint64_t blocked_clients; /* that wait for keys, or for the end of CLIENT PAUSE */
     uint64_t pubsub_clients, pubsub_channels, pubsub_patterns, pubsub_shard_channels;

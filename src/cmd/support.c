@@ -156,3 +156,12 @@ enum result set_key(struct call *c, struct object *o, struct slice value, uint64
         r = key_event(c, EVENT_GENERIC, "expire", o->key);
     return r;
 }
+
+bool same_secret(struct slice given, const char *secret)
+{
+    size_t len = strlen(secret);
+    unsigned difference = given.len != len;
+    for (size_t i = 0; i < given.len; i++)
+        difference |= (unsigned)given.data[i] ^ (unsigned)(uint8_t)secret[len ? i % len : 0];
+    return difference == 0;
+}

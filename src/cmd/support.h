@@ -47,6 +47,9 @@ enum result reply_invalid_expire(struct call *c);
 /* How long a blocking command waits, in seconds with a fraction; 0: for ever. False: the error is replied. */
 bool arg_timeout(struct call *c, int i, uint64_t *ms);
 
+/* Takes the same time wherever the first difference is, and tells nothing about lengths but by the given one. */
+bool same_secret(struct slice given, const char *secret);
+
 /* Would a string of size + more bytes be too long? Then the error is replied. */
 bool string_too_long(struct call *c, uint64_t size, uint64_t more);
 uint64_t string_limit(const struct call *c);

@@ -9,6 +9,7 @@
 
 #include "cmd/host.h"
 #include "os/env.h"
+#include "os/thread.h"
 
 #define SAMPLES 16
 
@@ -21,6 +22,9 @@ static struct sample ring[SAMPLES];
 static int next, filled;
 static _Atomic uint64_t rate_commands, rate_input, rate_output; /* thousandths a second */
 static _Atomic uint64_t peak, startup;
+
+static struct os_mutex latest_lock; /* leaf; of the next one */
+static struct vitals_figures latest;
 
 static uint64_t resident_bytes(void)
 {
@@ -42,19 +46,19 @@ static void host_numbers(struct host_stats *out)
 }
 
 /* The parts that change quickly; cheap enough for every tick. */
-static void measure(struct shard *s, struct vitals_memory *out)
+static void measure(struct shard *s, struct vitals_figures *all)
 {
-    struct front_stats front;
-    struct host_stats host;
+    struct vitals_memory *out = &all->memory;
+    const struct front_stats *front = &all->front;
     memset(out, 0, sizeof *out);
-    front_stats(shard_front(s), &front);
-    host_numbers(&host);
+    front_stats(shard_front(s), &all->front);
+    host_numbers(&all->net);
     heap_stats(&out->heap);
-    out->mapped = front.memtable_bytes + front.log_ring_bytes;
+    out->mapped = front->memtable_bytes + front->log_ring_bytes;
     out->used = out->heap.allocated + out->mapped;
-    out->clients = host.query_buffers + host.output_buffers;
+    out->clients = all->net.query_buffers + all->net.output_buffers;
     out->startup = atomic_load_explicit(&startup, memory_order_relaxed);
-    out->overhead = out->startup + out->clients + front.engine.index_bytes + front.engine.filter_bytes;
+    out->overhead = out->startup + out->clients + front->engine.index_bytes + front->engine.filter_bytes;
     uint64_t old = atomic_load_explicit(&peak, memory_order_relaxed);
     while (out->used > old &&
            !atomic_compare_exchange_weak_explicit(&peak, &old, out->used, memory_order_relaxed, memory_order_relaxed))
@@ -64,23 +68,27 @@ static void measure(struct shard *s, struct vitals_memory *out)
 
 void vitals_memory(struct shard *s, struct vitals_memory *out)
 {
-    measure(s, out);
+    struct vitals_figures all;
+    measure(s, &all);
+    *out = all.memory;
     out->rss = resident_bytes();
     out->system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t vitals_over_budget(struct shard *s, uint64_t budget)
 {
-    struct vitals_memory memory;
-    measure(s, &memory);
-    return memory.used > budget ? memory.used - budget : 0;
+    struct vitals_figures all;
+    measure(s, &all);
+    return all.memory.used > budget ? all.memory.used - budget : 0;
 }
 
 void vitals_start(struct shard *s)
 {
-    struct vitals_memory memory;
-    measure(s, &memory);
-    atomic_store_explicit(&startup, memory.used, memory_order_relaxed);
+    struct vitals_figures all;
+    os_mutex_init(&latest_lock);
+    measure(s, &all);
+    atomic_store_explicit(&startup, all.memory.used, memory_order_relaxed);
+    vitals_tick(s);
 }
 
 static uint64_t per_second(uint64_t now, uint64_t then, uint64_t ns)
@@ -90,14 +98,16 @@ static uint64_t per_second(uint64_t now, uint64_t then, uint64_t ns)
 
 void vitals_tick(struct shard *s)
 {
-    struct vitals_memory memory;
-    struct shard_stats stats;
-    struct host_stats host;
+    struct vitals_figures all;
     struct env *env = env_posix();
-    measure(s, &memory);
-    shard_stats(s, &stats);
-    host_numbers(&host);
-    struct sample now = {env->ops->mono_ns(env), stats.commands, host.input_bytes, host.output_bytes};
+    measure(s, &all);
+    shard_stats(s, &all.exec);
+    all.memory.rss = resident_bytes();
+    all.memory.system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    os_mutex_lock(&latest_lock);
+    latest = all;
+    os_mutex_unlock(&latest_lock);
+    struct sample now = {env->ops->mono_ns(env), all.exec.commands, all.net.input_bytes, all.net.output_bytes};
     const struct sample *oldest = &ring[filled == SAMPLES ? next : 0];
     if (filled != 0) {
         uint64_t ns = now.at_ns - oldest->at_ns;
@@ -108,6 +118,13 @@ void vitals_tick(struct shard *s)
     ring[next] = now;
     next = (next + 1) % SAMPLES;
     filled += filled < SAMPLES;
+}
+
+void vitals_figures(struct vitals_figures *out)
+{
+    os_mutex_lock(&latest_lock);
+    *out = latest;
+    os_mutex_unlock(&latest_lock);
 }
 
 void vitals_rates(struct vitals_rates *out)

@@ -3,6 +3,7 @@
 #define VARVE_CMD_VITALS_H
 
 #include "base/heap.h"
+#include "cmd/host.h"
 #include "exec/shard.h"
 
 #define VITALS_TICK_MS 100
@@ -38,5 +39,15 @@ struct vitals_cpu {
     double main_user, main_system;
 };
 void vitals_cpu(struct vitals_cpu *out);
+
+/* Everything that is counted, as the last tick found it: to look at it takes no lock that commands or their threads take.
+ * Rates and CPU times are those of now. */
+struct vitals_figures {
+    struct shard_stats exec;
+    struct front_stats front;
+    struct host_stats net;
+    struct vitals_memory memory;
+};
+void vitals_figures(struct vitals_figures *out); /* any thread */
 
 #endif

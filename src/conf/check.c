@@ -28,6 +28,31 @@ enum result check_bind(struct arena *arena, const char **value, struct errmsg *m
     return RES_OK;
 }
 
+/* "host:port", "[::1]:port" or ":port"; "" for none. */
+enum result check_address(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (**value == 0)
+        return RES_OK;
+    const char *colon = strrchr(*value, ':');
+    int64_t port;
+    if (colon == NULL || num_parse_i64(slice_str(colon + 1), &port) != RES_OK || port < 1 || port > 65535)
+        return errmsg_set(msg, RES_INVALID, "argument must be ADDRESS:PORT, :PORT, or empty");
+    bool bracketed = **value == '[' && colon[-1] == ']';
+    if (colon - *value > 255 || (memchr(*value, ':', (size_t)(colon - *value)) != NULL && !bracketed))
+        return errmsg_set(msg, RES_INVALID, "an IPv6 address stands in brackets: [::1]:8080");
+    return RES_OK;
+}
+
+#define HOSTS_MAX 1000
+enum result check_hosts(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    if (strlen(*value) > HOSTS_MAX)
+        return errmsg_set(msg, RES_INVALID, "all names together are longer than %d bytes", HOSTS_MAX);
+    return RES_OK;
+}
+
 #define PASSWORD_MAX 512
 enum result check_password(struct arena *arena, const char **value, struct errmsg *msg)
 {

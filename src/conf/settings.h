@@ -64,6 +64,9 @@ void settings_print_help(FILE *out, const char *program);
 /* Forgets everything, hooks included. No thread reads settings any more. */
 void settings_unload(void);
 
+/* Was it said, in a file or as a flag, that this setting has the value it has? Main thread, before changes. */
+bool settings_given(const char *name);
+
 /* ---- reading, any thread ---- */
 
 /* Valid until the epoch section ends. NULL before settings_load. */

@@ -125,6 +125,16 @@ const struct settings *settings_hold(void)
     return s ? &s->settled : NULL;
 }
 
+bool settings_given(const char *name)
+{
+    const struct setting *d = setting_find(slice_str(name));
+    struct snapshot *s = d ? snapshot_hold() : NULL;
+    bool given = s != NULL && s->given[d->id];
+    if (s != NULL)
+        snapshot_release(s);
+    return given;
+}
+
 void settings_release(const struct settings *s)
 {
     _Static_assert(offsetof(struct snapshot, settled) == 0, "the settings are the head of their snapshot");

@@ -1,7 +1,8 @@
 /* Statistics: calls, time, failures by command, errors by code word.
  *
  * Each thread that runs commands has a block of its own, so counting is a plain addition; readers sum over all blocks
- * and may miss what happens meanwhile. A block outlives its thread and is used by the next one: nothing counted is lost.
+ * and may miss what happens meanwhile. A block outlives its thread and is used by the next one: nothing counted is lost. The
+ * list of blocks only grows, at its head, so it is read without a lock: looking at statistics disturbs nobody who runs commands.
  * Resetting writes zeros from another thread: an addition that races with it may survive or be lost. */
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ struct exec_stats *stats_take(struct shard *s)
         st->commands = calloc(s->command_count ? s->command_count : 1, sizeof *st->commands);
         if (st->commands) {
             st->next = s->stats;
-            s->stats = st;
+            __atomic_store_n(&s->stats, st, __ATOMIC_RELEASE);
         } else {
             free(st);
             st = NULL;
@@ -84,11 +85,12 @@ void shard_count_expired(struct shard *s, uint64_t n)
     atomic_fetch_add_explicit(&s->expired, n, memory_order_relaxed);
 }
 
+static struct exec_stats *blocks(struct shard *s) { return __atomic_load_n(&s->stats, __ATOMIC_ACQUIRE); }
+
 void shard_command_stats(struct shard *s, uint16_t id, struct command_stats *out)
 {
-    os_mutex_lock(&s->lock);
     uint64_t sum = 0;
-    for (const struct exec_stats *st = s->stats; id < s->command_count && st; st = st->next) {
+    for (const struct exec_stats *st = blocks(s); id < s->command_count && st; st = st->next) {
         const struct command_counter *n = &st->commands[id];
         out->calls += stat_get(&n->latency.count);
         sum += stat_get(&n->latency.sum);
@@ -97,21 +99,18 @@ void shard_command_stats(struct shard *s, uint16_t id, struct command_stats *out
         histogram_merge(&out->latency, &n->latency);
     }
     out->usec += sum / 1000;
-    os_mutex_unlock(&s->lock);
 }
 
 void shard_stats(struct shard *s, struct shard_stats *out)
 {
     memset(out, 0, sizeof *out);
-    os_mutex_lock(&s->lock);
-    for (const struct exec_stats *st = s->stats; st; st = st->next) {
+    for (const struct exec_stats *st = blocks(s); st; st = st->next) {
         for (size_t i = 0; i < s->command_count; i++)
             out->commands += stat_get(&st->commands[i].latency.count);
         out->keyspace_hits += stat_get(&st->hits);
         out->keyspace_misses += stat_get(&st->misses);
         out->error_replies += stat_get(&st->errors);
     }
-    os_mutex_unlock(&s->lock);
     out->changes = stat_get(&s->changes);
     out->expired_keys = atomic_load(&s->expired);
     out->latch_takes = stat_get(&s->latch.takes);
@@ -186,13 +185,11 @@ void shard_each_error(struct shard *s, shard_error_fn *fn, void *arg)
 {
     struct error_counter sum[ERROR_KINDS];
     size_t kinds = 0;
-    os_mutex_lock(&s->lock);
-    for (const struct exec_stats *st = s->stats; st; st = st->next) {
+    for (const struct exec_stats *st = blocks(s); st; st = st->next) {
         uint32_t n = atomic_load_explicit(&st->error_kinds, memory_order_acquire);
         for (uint32_t i = 0; i < n; i++)
             add_error(sum, &kinds, &st->error[i]);
     }
-    os_mutex_unlock(&s->lock);
     qsort(sum, kinds, sizeof *sum, compare_codes);
     for (size_t i = 0; i < kinds; i++)
         fn(arg, sum[i].code, sum[i].count);

@@ -116,7 +116,8 @@ struct connection *connection_new(struct reactor *r, const struct newcomer *who)
     c->peer_port = who->port;
     memcpy(c->peer, who->peer, sizeof c->peer);
     atomic_init(&c->refs, 1);
-    c->session.ops = &connection_session_ops;
+    c->protocol = who->protocol;
+    c->session.ops = c->protocol->session;
     c->session.id = who->id;
     c->session.resp = c->said_resp = 2;
     c->session.authenticated = !r->tuning.password_set;
@@ -136,7 +137,7 @@ fail:
     free(c);
     close(who->fd);
     atomic_fetch_sub(&r->connections, 1);
-    atomic_fetch_sub(&r->net->clients, 1);
+    atomic_fetch_sub(reactor_clients(r), 1);
     return NULL;
 }
 
@@ -147,7 +148,7 @@ void connection_unref(struct connection *c)
     if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
     assert(c->closed);
-    connection_batch_free(c);
+    c->protocol->fini(c);
     resp_input_fini(&c->in);
     outbox_fini(&c->out);
     outbox_fini(&c->back.streams);
@@ -197,7 +198,7 @@ void connection_close(struct connection *c)
     TAILQ_REMOVE(&r->all, c, all);
     TAILQ_INSERT_TAIL(&r->dead, c, all);
     atomic_fetch_sub(&r->connections, 1);
-    atomic_fetch_sub(&r->net->clients, 1);
+    atomic_fetch_sub(reactor_clients(r), 1);
 }
 
 bool connection_busy(const struct connection *c) { return c->batch != NULL || c->away || !outbox_empty(&c->out); }
@@ -281,15 +282,15 @@ static bool have_batch(struct connection *c)
 {
     if (c->batch != NULL)
         return true;
-    if (connection_parse(c))
+    if (c->protocol->parse(c))
         return true;
-    for (int reads = 0; c->readable && !c->closing && reads < READS_IN_A_ROW; reads++) {
+    for (int reads = 0; c->readable && !c->closing && !c->closed && reads < READS_IN_A_ROW; reads++) {
         if (!receive(c))
             return false;
-        if (connection_parse(c))
+        if (c->protocol->parse(c))
             return true;
     }
-    if (c->readable && !c->closing)
+    if (c->readable && !c->closing && !c->closed)
         reactor_make_ready(c); /* others first */
     give_input_back(c);
     return false;
@@ -339,7 +340,7 @@ void connection_run(struct connection *c)
 {
     if (c->closed)
         return;
-    connection_execute(c);
+    c->protocol->execute(c);
     if (c->closed)
         return;
     if (c->batch == NULL && resp_input_empty(&c->in))
@@ -509,6 +510,8 @@ void connection_flush(struct connection *c)
         give_output_back(c);
         if (c->closing && !connection_busy(c))
             connection_close(c);
+        else if (c->lingers && !c->shut && shutdown(c->fd, SHUT_WR) == 0)
+            c->shut = true;
     }
 }
 

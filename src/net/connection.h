@@ -25,6 +25,22 @@
 #include "pubsub/pubsub.h"
 
 struct reactor;
+struct connection;
+
+/* What is spoken on a connection. All but fini() are called on its reactor. */
+struct protocol {
+    const struct session_ops *session;
+    /* Makes a batch of what has come (c->in): true when there is one. */
+    bool (*parse)(struct connection *c);
+    /* Executes the batch; what stops it is in the state afterwards. No system call: the write latch may be held. */
+    void (*execute)(struct connection *c);
+    /* Frees what it keeps on a connection that is no more; any thread. */
+    void (*fini)(struct connection *c);
+    /* Once a second: is the connection's time over, by the protocol's own rules? May be NULL. */
+    bool (*outstayed)(struct connection *c, uint64_t now_ms);
+    const char *full, *denied; /* said to who cannot be let in: too many clients, protected mode */
+};
+extern const struct protocol protocol_resp, protocol_http, protocol_metrics;
 
 #define BATCH_REQUESTS 64
 #define BATCH_SLICES 256
@@ -45,6 +61,8 @@ struct request_batch {
 
 struct connection {
     struct session session; /* first: session_ops' functions cast */
+    const struct protocol *protocol;
+    struct http_state *http; /* of the HTTP protocol; NULL before its first byte */
     struct reactor *reactor;
     atomic_int refs; /* any thread */
     int fd;
@@ -53,6 +71,9 @@ struct connection {
     bool away, choked, readable, eof, closing, closed, write_waiting, stream_reading, is_unix;
     uint8_t said_resp; /* the session's protocol, also while that belongs to another thread */
     bool unproven;     /* nothing was sent since the last read: see connection_probe() */
+    /* It is to be closed, but bytes that it still sends are read and dropped for a moment first: closing over them would
+     * reset the connection, and the client might never see the answer that is on its way. */
+    bool lingers, shut;
     struct event read_event, write_event;
     TAILQ_ENTRY(connection) all, ready, parked, held;
     struct resp_input in;
@@ -86,6 +107,7 @@ TAILQ_HEAD(connection_list, connection);
 /* Who has been accepted. */
 struct newcomer {
     struct mail mail;
+    const struct protocol *protocol;
     uint64_t id;
     int fd;
     bool is_unix;
@@ -129,13 +151,8 @@ void connection_wait_over(struct connection *c);              /* the reply has c
 bool connection_end_wait(struct connection *c, enum wait_end why);
 void session_blocked(struct session *s, struct waiter *w);
 
-/* net/requests.c: the RESP protocol of a connection. Parses what has come into a batch: true when there is one. */
-bool connection_parse(struct connection *c);
-/* Executes the batch; what stops it is in the state afterwards. */
-void connection_execute(struct connection *c);
-void connection_batch_free(struct connection *c);
-/* c->back.reply and its streams are the reply of the command that was away. */
+/* net/requests.c: c->back.reply and its streams are the reply of the command that was away. */
 void connection_take_back(struct connection *c);
-extern const struct session_ops connection_session_ops;
+extern const struct session_ops connection_session_ops; /* of RESP */
 
 #endif

@@ -22,19 +22,12 @@
 #include "net/net_internal.h"
 
 #define ACCEPTS_IN_A_ROW 64
-#define TEXT_MAX_CLIENTS "-ERR max number of clients reached\r\n"
-#define TEXT_PROTECTED                                                                                                 \
-    "-DENIED Varve is running in protected mode: no password is set, so only clients of this machine are let in. To "  \
-    "serve others, set a password ('requirepass'), or, if the network itself keeps strangers out, switch protected "   \
-    "mode off ('protected-mode no'), in the configuration or with CONFIG SET from a client on the server's "           \
-    "machine.\r\n"
-
 static void on_connection(evutil_socket_t fd, short what, void *arg);
 
 /* ---- opening ---- */
 
-static enum result add(struct listeners *l, struct net *n, int fd, bool is_unix, int backlog, const char *name,
-                       struct errmsg *msg)
+static enum result add(struct listeners *l, const struct protocol *protocol, int fd, bool is_unix, int backlog,
+                       const char *name, struct errmsg *msg)
 {
     if (l->count == LISTENERS_MAX) {
         close(fd);
@@ -45,12 +38,12 @@ static enum result add(struct listeners *l, struct net *n, int fd, bool is_unix,
         close(fd);
         return res;
     }
-    l->item[l->count++] = (struct listener){.fd = fd, .is_unix = is_unix, .net = n};
+    l->item[l->count++] = (struct listener){.fd = fd, .is_unix = is_unix, .protocol = protocol, .all = l};
     return RES_OK;
 }
 
-static enum result open_tcp(struct listeners *l, struct net *n, const char *address, const struct net_options *o,
-                            struct errmsg *msg)
+static enum result open_tcp(struct listeners *l, const struct protocol *protocol, const char *address, int port_number,
+                            int backlog, struct errmsg *msg)
 {
     bool optional = *address == '-';
     address += optional;
@@ -62,7 +55,7 @@ static enum result open_tcp(struct listeners *l, struct net *n, const char *addr
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
                     *found = NULL;
-    snprintf(port, sizeof port, "%d", l->port ? l->port : o->port);
+    snprintf(port, sizeof port, "%d", port_number);
     snprintf(name, sizeof name, "%s port %s", address, port);
     int why = getaddrinfo(any4 || any6 ? NULL : address, port, &hints, &found);
     if (why != 0)
@@ -75,7 +68,7 @@ static enum result open_tcp(struct listeners *l, struct net *n, const char *addr
                 setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
             if (bind(fd, a->ai_addr, a->ai_addrlen) == 0) {
-                res = add(l, n, fd, false, o->backlog, name, msg);
+                res = add(l, protocol, fd, false, backlog, name, msg);
                 continue;
             }
         }
@@ -89,7 +82,7 @@ static enum result open_tcp(struct listeners *l, struct net *n, const char *addr
     return res;
 }
 
-static enum result open_unix(struct listeners *l, struct net *n, const struct net_options *o, struct errmsg *msg)
+static enum result open_unix(struct listeners *l, const struct net_options *o, struct errmsg *msg)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     if (strlen(o->unix_path) >= sizeof a.sun_path)
@@ -110,20 +103,40 @@ static enum result open_unix(struct listeners *l, struct net *n, const struct ne
         return res;
     }
     l->unix_path = strdup(o->unix_path);
-    return l->unix_path == NULL ? RES_NO_MEMORY : add(l, n, fd, true, o->backlog, o->unix_path, msg);
+    return l->unix_path == NULL ? RES_NO_MEMORY : add(l, &protocol_resp, fd, true, o->backlog, o->unix_path, msg);
 }
 
-enum result listeners_open(struct listeners *l, struct net *n, const struct net_options *o, struct errmsg *msg)
+void listeners_init(struct listeners *l)
 {
     *l = (struct listeners){.spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC)};
+}
+
+enum result listeners_add(struct listeners *l, const char *address, const struct protocol *protocol, int backlog,
+                          struct errmsg *msg)
+{
+    const char *colon = strrchr(address, ':');
+    char host[256];
+    int port = colon == NULL ? 0 : atoi(colon + 1);
+    size_t len = colon == NULL ? 0 : (size_t)(colon - address);
+    if (len > 1 && address[0] == '[' && colon[-1] == ']')
+        address++, len -= 2;
+    if (port < 1 || port > 65535 || len >= sizeof host)
+        return errmsg_set(msg, RES_INVALID, "cannot listen on %s: it is no address and port", address);
+    snprintf(host, sizeof host, "%.*s", (int)len, address);
+    return open_tcp(l, protocol, len == 0 ? "*" : host, port, backlog, msg);
+}
+
+enum result listeners_open(struct listeners *l, const struct net_options *o, struct errmsg *msg)
+{
+    listeners_init(l);
     l->port = o->port;
     for (int i = 0; o->port != 0 && i < o->bind_count; i++) {
-        enum result res = open_tcp(l, n, o->binds[i], o, msg);
+        enum result res = open_tcp(l, &protocol_resp, o->binds[i], o->port, o->backlog, msg);
         if (res != RES_OK)
             return res;
     }
     if (o->unix_path != NULL && *o->unix_path) {
-        enum result res = open_unix(l, n, o, msg);
+        enum result res = open_unix(l, o, msg);
         if (res != RES_OK)
             return res;
     }
@@ -132,12 +145,13 @@ enum result listeners_open(struct listeners *l, struct net *n, const struct net_
     return RES_OK;
 }
 
-void listeners_start(struct listeners *l, struct event_base *base)
+void listeners_start(struct listeners *l, struct reactor *r)
 {
     l->accepting = true;
+    l->reactor = r;
     for (int i = 0; i < l->count; i++) {
         struct listener *item = &l->item[i];
-        event_assign(&item->event, base, item->fd, EV_READ | EV_PERSIST, on_connection, item);
+        event_assign(&item->event, r->base, item->fd, EV_READ | EV_PERSIST, on_connection, item);
         event_add(&item->event, NULL);
     }
 }
@@ -181,12 +195,12 @@ static bool is_local(const struct sockaddr_storage *a)
     return a->ss_family == AF_UNIX;
 }
 
-static void turn_away(struct net *n, int fd, const char *text)
+static void turn_away(struct reactor *r, int fd, const char *text)
 {
     ssize_t sent = send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent;
     close(fd);
-    atomic_fetch_add_explicit(&n->rejected, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(r->is_http ? &r->net->http_rejected : &r->net->rejected, 1, memory_order_relaxed);
 }
 
 static void complain(struct listeners *l, const char *why)
@@ -200,14 +214,14 @@ static void complain(struct listeners *l, const char *why)
 
 static void no_descriptors(struct listener *item)
 {
-    struct listeners *l = &item->net->listeners;
+    struct listeners *l = item->all;
     complain(l, "no file descriptors left");
     if (l->spare_fd < 0)
         return;
     close(l->spare_fd);
     int fd = accept4(item->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
-        turn_away(item->net, fd, TEXT_MAX_CLIENTS);
+        turn_away(l->reactor, fd, item->protocol->full);
     l->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -215,9 +229,9 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
 {
     (void)what;
     struct listener *item = arg;
-    struct net *n = item->net;
-    reactor_take_tuning(&n->reactors[0]); /* a password set a moment ago counts for whoever comes now */
-    const struct net_tuning *tuning = &n->reactors[0].tuning;
+    struct reactor *r = item->all->reactor;
+    reactor_take_tuning(r); /* a password set a moment ago counts for whoever comes now */
+    const struct net_tuning *tuning = &r->tuning;
     for (int i = 0; i < ACCEPTS_IN_A_ROW; i++) {
         struct sockaddr_storage a;
         socklen_t len = sizeof a;
@@ -229,15 +243,15 @@ static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
             return;
         if (fd < 0)
             continue;
-        if (atomic_load_explicit(&n->clients, memory_order_relaxed) >= tuning->max_clients) {
-            complain(&n->listeners, "maxclients is reached");
-            turn_away(n, fd, TEXT_MAX_CLIENTS);
+        if (atomic_load_explicit(reactor_clients(r), memory_order_relaxed) >= tuning->max_clients) {
+            complain(item->all, "maxclients is reached");
+            turn_away(r, fd, item->protocol->full);
         } else if (tuning->protected_mode && !tuning->password_set && !item->is_unix && !is_local(&a)) {
-            turn_away(n, fd, TEXT_PROTECTED);
+            turn_away(r, fd, item->protocol->denied);
         } else {
-            struct newcomer who = {.fd = fd, .is_unix = item->is_unix};
+            struct newcomer who = {.protocol = item->protocol, .fd = fd, .is_unix = item->is_unix};
             address_name(&a, who.peer, sizeof who.peer, &who.port);
-            net_accepted(n, &who);
+            net_accepted(r, &who);
         }
     }
 }

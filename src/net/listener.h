@@ -1,4 +1,4 @@
-/* The sockets that are listened on. They belong to reactor 0, which accepts for all. */
+/* The sockets that are listened on. Those of a protocol belong to its first reactor, which accepts for all of them. */
 #ifndef VARVE_NET_LISTENER_H
 #define VARVE_NET_LISTENER_H
 
@@ -10,15 +10,20 @@
 
 struct net;
 struct net_options;
+struct protocol;
+struct reactor;
+struct listeners;
 #define LISTENERS_MAX 32
 struct listener {
     int fd;
     bool is_unix;
-    struct net *net;
+    const struct protocol *protocol;
+    struct listeners *all;
     struct event event;
 };
 struct listeners {
     struct listener item[LISTENERS_MAX];
+    struct reactor *reactor; /* that accepts for all */
     int count;
     int port;     /* of the first TCP socket */
     int spare_fd; /* given up for a moment to refuse a client when descriptors have run out */
@@ -26,10 +31,13 @@ struct listeners {
     unsigned long long last_complaint_ms;
     bool accepting;
 };
-enum result listeners_open(struct listeners *l, struct net *n, const struct net_options *o, struct errmsg *msg)
-    MUST_CHECK;
-void listeners_start(struct listeners *l, struct event_base *base);
-void listeners_stop(struct listeners *l); /* on reactor 0: closes them */
+enum result listeners_open(struct listeners *l, const struct net_options *o, struct errmsg *msg) MUST_CHECK;
+/* One more, on "host:port", ":port" (every interface) or "[::1]:port". */
+enum result listeners_add(struct listeners *l, const char *address, const struct protocol *protocol, int backlog,
+                          struct errmsg *msg) MUST_CHECK;
+void listeners_init(struct listeners *l);
+void listeners_start(struct listeners *l, struct reactor *r);
+void listeners_stop(struct listeners *l); /* on their reactor: closes them */
 void listeners_close(struct listeners *l);
 
 #endif

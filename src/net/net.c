@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cmd/http_kv.h"
+#include "cmd/metrics.h"
 #include "net/net_internal.h"
 
 /* ---- new connections ---- */
@@ -17,22 +19,24 @@ static void welcome(struct reactor *r, struct mail *m)
     free(who);
 }
 
-void net_accepted(struct net *n, struct newcomer *who)
+void net_accepted(struct reactor *by, struct newcomer *who)
 {
-    struct reactor *to = &n->reactors[0];
+    struct net *n = by->net;
+    struct reactor *to = by, *first = &n->reactors[by->is_http ? n->reactor_count : 0];
+    int count = by->is_http ? n->http_count : n->reactor_count;
     who->id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
     uint64_t least = UINT64_MAX;
-    for (int i = 0; i < n->reactor_count; i++) {
-        uint64_t count = atomic_load_explicit(&n->reactors[i].connections, memory_order_relaxed);
-        if (count < least)
-            least = count, to = &n->reactors[i];
+    for (int i = 0; i < count; i++) {
+        uint64_t has = atomic_load_explicit(&first[i].connections, memory_order_relaxed);
+        if (has < least)
+            least = has, to = &first[i];
     }
-    struct newcomer *letter = to->index == 0 ? NULL : malloc(sizeof *letter);
+    struct newcomer *letter = to == by ? NULL : malloc(sizeof *letter);
     if (letter == NULL)
-        to = &n->reactors[0];
+        to = by;
     atomic_fetch_add(&to->connections, 1);
-    atomic_fetch_add(&n->clients, 1);
-    atomic_fetch_add_explicit(&n->accepted, 1, memory_order_relaxed);
+    atomic_fetch_add(reactor_clients(to), 1);
+    atomic_fetch_add_explicit(by->is_http ? &n->http_accepted : &n->accepted, 1, memory_order_relaxed);
     if (letter == NULL) {
         connection_new(to, who);
         return;
@@ -43,6 +47,26 @@ void net_accepted(struct net *n, struct newcomer *who)
 }
 
 /* ---- life ---- */
+
+static int net_threads(const struct net *n) { return n->reactor_count + n->http_count; }
+
+static enum result open_http(struct net *n, const struct net_options *o, struct errmsg *msg)
+{
+    struct listeners *l = &n->http_listeners;
+    http_kv_init();
+    metrics_init();
+    enum result res = RES_OK;
+    if (*o->http_address) {
+        res = listeners_add(l, o->http_address, &protocol_http, o->backlog, msg);
+        if (res != RES_OK && !o->http_required) {
+            log_warning("%s: no HTTP; say http-addr to choose another address", msg->text);
+            res = RES_OK;
+        }
+    }
+    if (res == RES_OK && *o->metrics_address)
+        res = listeners_add(l, o->metrics_address, &protocol_metrics, o->backlog, msg);
+    return res;
+}
 
 enum result net_open(const struct net_options *options, struct net **out, struct errmsg *msg)
 {
@@ -61,16 +85,24 @@ enum result net_open(const struct net_options *options, struct net **out, struct
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     }
     streamer_init(&n->streamer);
+    listeners_init(&n->http_listeners);
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
-    enum result res = listeners_open(&n->listeners, n, options, msg);
-    n->reactors = calloc((size_t)options->reactors, sizeof *n->reactors);
-    if (n->reactors == NULL && res == RES_OK)
-        res = errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
-    for (int i = 0; i < options->reactors && res == RES_OK; i++) {
-        n->reactor_count++;
-        res = reactor_init(&n->reactors[i], n, i, msg);
+    enum result res = listeners_open(&n->listeners, options, msg);
+    if (res == RES_OK)
+        res = open_http(n, options, msg);
+    n->reactor_count = options->reactors;
+    n->http_count = n->http_listeners.count > 0 ? options->http_threads : 0;
+    n->reactors = calloc((size_t)net_threads(n), sizeof *n->reactors);
+    if (n->reactors == NULL) {
+        n->reactor_count = n->http_count = 0;
+        if (res == RES_OK)
+            res = errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     }
+    for (int i = 0; i < net_threads(n); i++)
+        n->reactors[i].wake_fd = -1;
+    for (int i = 0; i < net_threads(n) && res == RES_OK; i++)
+        res = reactor_init(&n->reactors[i], n, i, msg);
     if (res != RES_OK) {
         net_close(n);
         net_free(n);
@@ -85,8 +117,10 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
     if (shard != NULL)
         n->shard = shard;
     pubsub_serve(n->pubsub, n->shard);
-    listeners_start(&n->listeners, n->reactors[0].base);
-    for (int i = 0; i < n->reactor_count; i++) {
+    listeners_start(&n->listeners, &n->reactors[0]);
+    if (n->http_count > 0)
+        listeners_start(&n->http_listeners, &n->reactors[n->reactor_count]);
+    for (int i = 0; i < net_threads(n); i++) {
         enum result res = reactor_start(&n->reactors[i], n->shard);
         if (res != RES_OK)
             return errmsg_set(msg, res, "cannot start reactor %d: %s", i, result_text(res));
@@ -96,14 +130,14 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
 
 void net_stop(struct net *n, uint64_t patience_ms)
 {
-    for (int i = 0; i < n->reactor_count; i++) {
+    for (int i = 0; i < net_threads(n); i++) {
         struct reactor *r = &n->reactors[i];
         r->stop_at_ms = reactor_clock_ms() + patience_ms;
         atomic_store(&r->stop, 1);
         if (r->thread_started)
             reactor_wake(r);
     }
-    for (int i = 0; i < n->reactor_count; i++) {
+    for (int i = 0; i < net_threads(n); i++) {
         if (n->reactors[i].thread_started)
             os_thread_join(&n->reactors[i].thread);
         n->reactors[i].thread_started = false;
@@ -114,13 +148,14 @@ void net_close(struct net *n)
 {
     streamer_stop(&n->streamer);
     listeners_close(&n->listeners);
-    for (int i = 0; i < n->reactor_count; i++)
+    listeners_close(&n->http_listeners);
+    for (int i = 0; i < net_threads(n); i++)
         reactor_fini(&n->reactors[i]);
 }
 
 void net_free(struct net *n)
 {
-    for (int i = 0; i < n->reactor_count; i++)
+    for (int i = 0; i < net_threads(n); i++)
         if (n->reactors[i].wake_fd >= 0)
             close(n->reactors[i].wake_fd);
     free(n->reactors);
@@ -142,14 +177,17 @@ void net_tune(struct net *n, const struct net_tuning *tuning)
 
 /* ---- statistics ---- */
 
-static uint64_t relaxed(_Atomic uint64_t *stat) { return atomic_load_explicit(stat, memory_order_relaxed); }
+static uint64_t relaxed(const _Atomic uint64_t *stat) { return atomic_load_explicit(stat, memory_order_relaxed); }
 
 static void sum_stats(struct net *n, struct host_stats *out)
 {
     *out = (struct host_stats){.reactors = n->reactor_count};
-    out->connected_clients = relaxed(&n->clients);
-    out->total_connections = relaxed(&n->accepted);
-    out->rejected_connections = relaxed(&n->rejected);
+    out->connected_clients = relaxed(&n->clients) + relaxed(&n->http_clients);
+    out->total_connections = relaxed(&n->accepted) + relaxed(&n->http_accepted);
+    out->rejected_connections = relaxed(&n->rejected) + relaxed(&n->http_rejected);
+    out->http_clients = relaxed(&n->http_clients);
+    out->http_connections = relaxed(&n->http_accepted);
+    out->http_rejected = relaxed(&n->http_rejected);
     os_mutex_lock(&n->tuning_lock);
     out->max_clients = n->tuning.max_clients;
     os_mutex_unlock(&n->tuning_lock);
@@ -159,7 +197,7 @@ static void sum_stats(struct net *n, struct host_stats *out)
     out->pubsub_patterns = pubsub_names(n->pubsub, PUBSUB_PATTERN);
     out->pubsub_shard_channels = pubsub_names(n->pubsub, PUBSUB_SHARD);
     bool paused = n->shard != NULL && shard_paused(n->shard) != SHARD_PAUSE_OFF; /* NULL: not started yet */
-    for (int i = 0; i < n->reactor_count; i++) {
+    for (int i = 0; i < net_threads(n); i++) {
         struct reactor_stats *s = &n->reactors[i].stats;
         out->monitors += (uint64_t)atomic_load(&n->reactors[i].monitors);
         out->blocked_clients += paused ? relaxed(&s->parked) : 0;
@@ -173,6 +211,11 @@ static void sum_stats(struct net *n, struct host_stats *out)
         out->timed_out += relaxed(&s->timed_out);
         out->query_buffers += relaxed(&s->query_buffers);
         out->output_buffers += relaxed(&s->output_buffers);
+        const struct http_counts *h = &n->reactors[i].http;
+        for (int class = 1; class < 6; class ++)
+            out->http_answers[class] += relaxed(&h->answers[class]);
+        out->http_malformed += relaxed(&h->malformed);
+        out->http_timed_out += relaxed(&h->timed_out);
         if (relaxed(&s->largest_query) > out->largest_query_buffer)
             out->largest_query_buffer = relaxed(&s->largest_query);
         if (relaxed(&s->largest_output) > out->largest_output_buffer)

@@ -22,6 +22,12 @@ struct net_tuning {
         output_budget; /* all unsent replies together; beyond it a client with over 1 MiB of them is not read from */
     uint64_t input_budget; /* all requests on their way together; 0: none */
     struct output_limit output_limit[OUTPUT_CLASSES];
+    struct http_tuning {
+        uint64_t body_max;
+        uint32_t head_s, body_s, idle_s;
+        char password[513]; /* requirepass */
+        char hosts[1024];   /* names besides localhost that Host may have while there is no password; "*": any */
+    } http;
 };
 struct net_options {
     struct shard *shard; /* may be set later: net_start */
@@ -32,6 +38,9 @@ struct net_options {
     const char *unix_path; /* NULL or "": none */
     unsigned unix_mode;    /* 0: as umask leaves it */
     int backlog;
+    const char *http_address, *metrics_address; /* "host:port", ":port"; "": none */
+    bool http_required;                         /* an address in use is an error, not a warning */
+    int http_threads;
     struct net_tuning tuning;
 };
 /* Binds and listens, so that an address in use is known before any data is read. */

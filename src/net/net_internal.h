@@ -10,12 +10,13 @@
 struct net {
     struct shard *shard;
     struct pubsub *pubsub;
-    _Atomic unsigned events; /* PUBSUB_EVENTS_* */
-    struct reactor *reactors;
-    int reactor_count;
-    struct listeners listeners;
+    _Atomic unsigned events;  /* PUBSUB_EVENTS_* */
+    struct reactor *reactors; /* those of RESP, then those of HTTP */
+    int reactor_count, http_count;
+    struct listeners listeners, http_listeners;
     struct streamer streamer;
     _Atomic uint64_t next_id, clients, accepted, rejected;
+    _Atomic uint64_t http_clients, http_accepted, http_rejected;
     _Atomic uint64_t output_bytes_held; /* of all connections: compared with tuning.output_budget */
     _Atomic uint64_t input_bytes_held;  /* the same, with tuning.input_budget (input_budget.h) */
     /* Orders what goes to several reactors: every client sees one order. Leaf lock, held for as long as it takes to put
@@ -33,7 +34,7 @@ struct subscriber *connection_subscriber(struct session *s);
 void connection_unsubscribe(struct connection *c); /* it closes */
 void connection_say_later(struct connection *c);   /* the reply that was away has come */
 
-/* Hands an accepted socket to the reactor with the fewest connections. On reactor 0. */
-void net_accepted(struct net *n, struct newcomer *who);
+/* Hands an accepted socket to the reactor of its kind with the fewest connections. On the reactor that accepts. */
+void net_accepted(struct reactor *by, struct newcomer *who);
 
 #endif

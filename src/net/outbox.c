@@ -10,15 +10,22 @@ void outbox_init(struct outbox *o)
     o->streams_tail = &o->streams;
 }
 
-static void drop_first_stream(struct outbox *o)
+struct sink_source *outbox_take_source(struct outbox *o)
 {
     struct outbox_stream *s = o->streams;
+    struct sink_source *source = s->source;
     o->streams = s->next;
     if (o->streams == NULL)
         o->streams_tail = &o->streams;
-    s->source->close(s->source);
     free(s->chunk);
     free(s);
+    return source;
+}
+
+static void drop_first_stream(struct outbox *o)
+{
+    struct sink_source *source = outbox_take_source(o);
+    source->close(source);
 }
 
 void outbox_fini(struct outbox *o)
@@ -132,7 +139,7 @@ void outbox_cut_streams(struct outbox *o, uint64_t place)
 struct outbox_stream *outbox_hungry(struct outbox *o, uint64_t upto)
 {
     struct outbox_stream *s = o->streams;
-    if (s == NULL || s->at != o->base + o->sent || s->at >= upto)
+    if (s == NULL || s->at != o->base + o->sent || s->at > upto)
         return NULL;
     return s->chunk_sent == s->chunk_len && s->remaining > 0 ? s : NULL;
 }
@@ -142,7 +149,7 @@ int outbox_gather(struct outbox *o, uint64_t upto, struct iovec iov[2])
     int n = 0;
     uint64_t at = o->base + o->sent;
     const struct outbox_stream *s = o->streams;
-    if (s != NULL && s->at == at && at < upto) {
+    if (s != NULL && s->at == at && at <= upto) {
         if (s->chunk_sent < s->chunk_len)
             iov[n++] = (struct iovec){s->chunk + s->chunk_sent, s->chunk_len - s->chunk_sent};
         if (s->remaining > 0)

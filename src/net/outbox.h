@@ -55,6 +55,8 @@ static inline uint64_t outbox_waits_for(const struct outbox *o)
 enum result outbox_add_stream(struct outbox *o, uint64_t place, uint64_t len, struct sink_source *source) MUST_CHECK;
 /* Takes over the streams of another one, whose place 0 is `place` here. */
 void outbox_move_streams(struct outbox *o, struct outbox *from, uint64_t place);
+/* The source of the first stream, which is dropped; it becomes the caller's. There must be one. */
+struct sink_source *outbox_take_source(struct outbox *o);
 /* Closes the sources at or behind a place: what was said there is taken back. */
 void outbox_cut_streams(struct outbox *o, uint64_t place);
 /* The stream whose turn it is and that needs more from its source; NULL: none. */

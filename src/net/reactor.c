@@ -232,6 +232,8 @@ void reactor_take_tuning(struct reactor *r)
 static bool outstayed(struct reactor *r, struct connection *c, uint64_t now)
 {
     const struct output_limit *limit = &r->tuning.output_limit[connection_class(c)];
+    if (c->protocol->outstayed != NULL && c->protocol->outstayed(c, now))
+        return true;
     if (r->tuning.timeout_s > 0 && !connection_busy(c) && !c->session.monitor && connection_class(c) != OUTPUT_PUBSUB &&
         now > c->session.active_ms + r->tuning.timeout_s * 1000ull) {
         log_verbose("closing idle client %s", c->peer);
@@ -283,8 +285,8 @@ static bool finished(struct reactor *r)
     int stop = atomic_load(&r->stop);
     if (stop == 0)
         return false;
-    if (r->index == 0)
-        listeners_stop(&r->net->listeners);
+    if (r->listeners != NULL)
+        listeners_stop(r->listeners);
     if (r->stop_at_ms != 0 && r->now_ms >= r->stop_at_ms)
         stop = 2;
     struct connection *c, *next;
@@ -328,6 +330,11 @@ enum result reactor_init(struct reactor *r, struct net *n, int index, struct err
     memset(r, 0, sizeof *r);
     r->net = n;
     r->index = index;
+    r->is_http = index >= n->reactor_count;
+    if (index == 0)
+        r->listeners = &n->listeners;
+    else if (index == n->reactor_count)
+        r->listeners = &n->http_listeners;
     r->wake_fd = -1;
     r->waiting_floor = UINT64_MAX;
     r->blocks.size = RESP_BLOCK;
@@ -359,7 +366,10 @@ enum result reactor_init(struct reactor *r, struct net *n, int index, struct err
 enum result reactor_start(struct reactor *r, struct shard *shard)
 {
     char name[16];
-    snprintf(name, sizeof name, "reactor-%d", r->index);
+    if (r->is_http)
+        snprintf(name, sizeof name, "http-%d", r->index - r->net->reactor_count);
+    else
+        snprintf(name, sizeof name, "reactor-%d", r->index);
     struct exec_worker_options options = {.name = name, .wake = reactor_wake, .arg = r};
     r->shard = shard;
     r->worker = exec_worker_new(shard, &options);
@@ -372,6 +382,8 @@ enum result reactor_start(struct reactor *r, struct shard *shard)
     r->thread_started = res == RES_OK;
     return res;
 }
+
+_Atomic uint64_t *reactor_clients(struct reactor *r) { return r->is_http ? &r->net->http_clients : &r->net->clients; }
 
 void reactor_fini(struct reactor *r)
 {
@@ -386,4 +398,5 @@ void reactor_fini(struct reactor *r)
         free(r->blocks.free[--r->blocks.count]);
     while (r->batches.count > 0)
         free(r->batches.free[--r->batches.count]);
+    buf_fini(&r->scratch);
 }

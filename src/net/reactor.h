@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "net/connection.h"
+#include "net/http.h"
 #include "net/mailbox.h"
 #include "net/net.h"
 #include "os/thread.h"
@@ -33,6 +34,8 @@ static inline void stat_add(_Atomic uint64_t *stat, uint64_t n) /* one writer: n
 struct reactor {
     struct net *net;
     int index;
+    bool is_http;                /* its connections speak HTTP */
+    struct listeners *listeners; /* those it accepts for; NULL: none */
     struct os_thread thread;
     bool thread_started;
     struct event_base *base;
@@ -57,7 +60,9 @@ struct reactor {
     struct net_tuning tuning; /* our copy */
     unsigned tuning_version;
     struct block_pool blocks, batches;
+    struct buf scratch; /* of HTTP: a reply between the command and its answer */
     struct reactor_stats stats;
+    struct http_counts http;
 };
 
 enum result reactor_init(struct reactor *r, struct net *n, int index, struct errmsg *msg) MUST_CHECK;
@@ -72,6 +77,7 @@ void reactor_make_ready(struct connection *c);
 void reactor_park(struct connection *c);
 void reactor_hold(struct connection *c); /* its output waits for the gate */
 uint64_t reactor_clock_ms(void);
-void reactor_take_tuning(struct reactor *r); /* the limits that net_tune() set last; its thread */
+_Atomic uint64_t *reactor_clients(struct reactor *r); /* how many clients the net has that speak its protocol */
+void reactor_take_tuning(struct reactor *r);          /* the limits that net_tune() set last; its thread */
 
 #endif

@@ -18,7 +18,7 @@ static const struct command_entry *find(const struct resp_request *q)
     return command_resolve(q->argc, q->argv, error);
 }
 
-bool connection_parse(struct connection *c)
+static bool parse(struct connection *c)
 {
     struct reactor *r = c->reactor;
     if (c->in.pos == c->in.len)
@@ -67,8 +67,7 @@ bool connection_parse(struct connection *c)
     return true;
 }
 
-/* On any thread, of a connection that is no more. */
-void connection_batch_free(struct connection *c)
+static void batch_free(struct connection *c)
 {
     if (c->batch != NULL && c->batch->alone)
         resp_request_done(&c->in);
@@ -233,7 +232,7 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
     return true;
 }
 
-void connection_execute(struct connection *c)
+static void execute(struct connection *c)
 {
     struct request_batch *b = c->batch;
     struct resp_sink sink;
@@ -348,4 +347,17 @@ const struct session_ops connection_session_ops = {
     .ref = session_ref,
     .unref = session_unref,
     .address = session_address,
+};
+
+const struct protocol protocol_resp = {
+    .session = &connection_session_ops,
+    .parse = parse,
+    .execute = execute,
+    .fini = batch_free,
+    .full = "-ERR max number of clients reached\r\n",
+    .denied =
+        "-DENIED Varve is running in protected mode: no password is set, so only clients of this machine are let in. "
+        "To serve others, set a password ('requirepass'), or, if the network itself keeps strangers out, switch "
+        "protected mode off ('protected-mode no'), in the configuration or with CONFIG SET from a client on the "
+        "server's machine.\r\n",
 };

@@ -201,7 +201,16 @@ static void net_tuning_from(const struct server *s, const struct settings *set, 
         .query_limit = (uint64_t)set->client_query_buffer_limit,
         .output_budget = (uint64_t)set->maxmemory / 8,
         .input_budget = (uint64_t)set->maxmemory / 4,
+        .http =
+            {
+                .body_max = (uint64_t)set->http_max_body,
+                .head_s = (uint32_t)set->http_header_timeout,
+                .body_s = (uint32_t)set->http_body_timeout,
+                .idle_s = (uint32_t)set->http_idle_timeout,
+            },
     };
+    snprintf(t->http.password, sizeof t->http.password, "%s", set->requirepass);
+    snprintf(t->http.hosts, sizeof t->http.hosts, "%s", set->http_hosts);
     memcpy(t->output_limit, set->client_output_buffer_limit, sizeof t->output_limit);
 }
 
@@ -252,7 +261,7 @@ static enum result on_max_clients(void *arg, const struct settings *old, const s
 static void raise_file_limit(struct server *s, const struct settings *set)
 {
     struct rlimit limit;
-    rlim_t want = (rlim_t)set->maxclients + DESCRIPTORS_BESIDE_CLIENTS;
+    rlim_t want = (rlim_t)set->maxclients * (*set->http_addr ? 2 : 1) + DESCRIPTORS_BESIDE_CLIENTS; /* by protocol */
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     if (limit.rlim_cur < want) {
@@ -289,6 +298,10 @@ static enum result open_net(struct server *s, const struct settings *set, struct
         .unix_path = set->unixsocket,
         .unix_mode = (unsigned)set->unixsocketperm,
         .backlog = (int)set->tcp_backlog,
+        .http_address = set->http_addr,
+        .http_required = settings_given("http-addr"),
+        .metrics_address = set->metrics_addr,
+        .http_threads = (int)set->http_threads,
     };
     net_tuning_from(s, set, &o.tuning);
     enum result res = net_open(&o, &s->net, msg);

@@ -98,10 +98,10 @@ enum result store_peek(struct call *c, struct store_key *key, bool *alive, bool 
 enum result store_write(struct call *c, struct store_key *key, struct object *out) MUST_CHECK;
 
 enum store_put_flags {
-    PUT_KEEP_TTL = 1, /* else expire_ms argument holds (0: none) */
-    PUT_KEEP_ATTRIBUTES = 2,
-    PUT_NOT_INT = 4, /* OBJECT ENCODING is embstr or raw, though it may look like an integer (INCRBYFLOAT) */
-    PUT_RAW = 8,     /* OBJECT ENCODING is raw (BITOP) */
+    PUT_KEEP_TTL = 1,        /* else expire_ms argument holds (0: none) */
+    PUT_KEEP_ATTRIBUTES = 2, /* those of o, which the caller may have exchanged (store/attributes.h) */
+    PUT_NOT_INT = 4,         /* OBJECT ENCODING is embstr or raw, though it may look like an integer (INCRBYFLOAT) */
+    PUT_RAW = 8,             /* OBJECT ENCODING is raw (BITOP) */
 };
 /* Replaces the whole value by a string (encoding chosen as Redis would: int, embstr, raw). o comes from store_write and
  * describes the new object afterwards, as after all functions below. */

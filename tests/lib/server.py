@@ -266,12 +266,18 @@ class Server:
 
 
 class Varved(Server):
-    """Our server. Settings as arguments: Varved('--io-threads', 2)."""
+    """Our server. Settings as arguments: Varved('--io-threads', 2). It has no HTTP, so that servers of tests that run side
+    by side do not meet at its default port, unless http=True: then `http_port` is another free port."""
     program = VARVED
     name = 'varved'
 
+    def __init__(self, *args, http=False, **more):
+        self.http_port = free_port() if http else 0
+        super().__init__(*args, **more)
+
     def command(self):
-        return [self.program, '--port', str(self.port), '--dir', self.dir] + self.args
+        http = f'127.0.0.1:{self.http_port}' if self.http_port else ''
+        return [self.program, '--port', str(self.port), '--dir', self.dir, '--http-addr', http] + self.args
 
 
 class Redis(Server):
