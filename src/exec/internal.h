@@ -157,8 +157,7 @@ struct job {
     uint64_t seed;
     struct waiter *waiter; /* serve it; `kept` and without one: serve who was left */
     bool kept;             /* not the pool's to free */
-    struct engine_key key;
-    uint8_t key_bytes[];
+    struct engine_key key; /* its bytes lie behind the job */
 };
 struct pool {
     struct os_mutex lock;

@@ -140,8 +140,8 @@ void pool_warm(struct shard *s, const struct engine_key *key)
     if (!j)
         return;
     memset(j, 0, sizeof *j);
-    memcpy(j->key_bytes, key->bytes.data, key->bytes.len);
-    j->key = (struct engine_key){slice_of(j->key_bytes, key->bytes.len), key->hash};
+    memcpy(j + 1, key->bytes.data, key->bytes.len);
+    j->key = (struct engine_key){slice_of(j + 1, key->bytes.len), key->hash};
     os_mutex_lock(&p->lock);
     bool room = p->warming < WARMING_MAX;
     if (room) {

@@ -23,6 +23,10 @@ void connection_wait(struct connection *c, struct waiter *w)
     uint64_t deadline = waiter_deadline_ns(w);
     c->waiter = w;
     event_assign(&c->wait_event, c->reactor->base, -1, 0, on_time_up, c);
+    if (c->eof && !c->closed) { /* it went before it had to wait: nothing will tell us again */
+        connection_close(c);
+        return;
+    }
     if (deadline == UINT64_MAX)
         return;
     uint64_t now = mono_ns(), us = deadline > now ? (deadline - now + 999) / 1000 : 0;
