@@ -81,7 +81,13 @@ static int fewest(const struct command_arg *a)
     return n + (a->token != NULL);
 }
 
-static bool repeats(const struct command_arg *a) { return a->flags & (ARG_OPTIONAL | ARG_MULTIPLE); }
+static bool repeats(const struct command_arg *a)
+{
+    bool any = a->flags & (ARG_OPTIONAL | ARG_MULTIPLE);
+    for (const struct command_arg *c = a->children; !any && a->type == ARG_BLOCK && c->name; c++)
+        any = repeats(c);
+    return any;
+}
 
 static void check_args(const struct command_entry *e, const struct command_arg *args, int specs)
 {
