@@ -170,7 +170,7 @@ static enum result blocking_move(struct call *c, enum list_end from, enum list_e
     if (!wait)
         return RES_NO_MEMORY;
     *wait = wait_key_of(&x.key);
-    return call_wait(c, wait, 1, timeout_ms, WAIT_NULL_ARRAY);
+    return call_wait(c, wait, 1, timeout_ms, WAIT_NULL);
 }
 
 static enum result run_blmove(struct call *c)
