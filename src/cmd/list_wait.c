@@ -19,7 +19,7 @@ static enum result try_key(struct call *c, struct slice name, struct list_key *x
     if (*other)
         return c->mode & CALL_SERVED ? RES_OK : reply_wrong_type(c->reply);
     *found = true;
-    return list_open(&x->list, c, &x->o);
+    return list_key_open(c, x);
 }
 
 static struct wait_key wait_key_of(const struct store_key *key)
