@@ -4,13 +4,22 @@
 
 #include "cmd/declare.h"
 #include "cmd/lists.h"
+#include "conf/settings.h"
 
 /* ---- what they share ---- */
+
+enum result list_key_open(struct call *c, struct list_key *x)
+{
+    enum result r = list_open(&x->list, c, &x->o);
+    if (c->settings)
+        x->list.node_size = c->settings->list_max_listpack_size;
+    return r;
+}
 
 static enum result open_checked(struct call *c, struct list_key *x, bool *ready)
 {
     *ready = !x->o.exists || x->o.type == TYPE_LIST;
-    return *ready ? list_open(&x->list, c, &x->o) : reply_wrong_type(c->reply);
+    return *ready ? list_key_open(c, x) : reply_wrong_type(c->reply);
 }
 
 enum result list_key_read(struct call *c, struct slice name, struct list_key *x, bool *ready)

@@ -19,7 +19,7 @@ static enum result try_key(struct call *c, struct slice name, struct list_key *x
     if (*other)
         return c->mode & CALL_SERVED ? RES_OK : reply_wrong_type(c->reply);
     *found = true;
-    return list_open(&x->list, c, &x->o);
+    return list_key_open(c, x);
 }
 
 static struct wait_key wait_key_of(const struct store_key *key)
@@ -170,7 +170,7 @@ static enum result blocking_move(struct call *c, enum list_end from, enum list_e
     if (!wait)
         return RES_NO_MEMORY;
     *wait = wait_key_of(&x.key);
-    return call_wait(c, wait, 1, timeout_ms, WAIT_NULL_ARRAY);
+    return call_wait(c, wait, 1, timeout_ms, WAIT_NULL);
 }
 
 static enum result run_blmove(struct call *c)

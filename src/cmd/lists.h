@@ -14,6 +14,8 @@ struct list_key {
 /* *ready is false when WRONGTYPE has been replied. A missing key is an empty list (x->o.exists). */
 enum result list_key_read(struct call *c, struct slice name, struct list_key *x, bool *ready) MUST_CHECK;
 enum result list_key_write(struct call *c, struct slice name, struct list_key *x, bool *ready) MUST_CHECK;
+/* The list of x->o, which is one or missing. */
+enum result list_key_open(struct call *c, struct list_key *x) MUST_CHECK;
 /* Writes what has changed, with the event, and "del" when nothing is left. */
 enum result list_key_finish(struct list_key *x, const char *event) MUST_CHECK;
 static inline const char *list_pop_event(enum list_end end) { return end == LIST_HEAD ? "lpop" : "rpop"; }

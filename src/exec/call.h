@@ -123,8 +123,8 @@ void call_event_or_fail(struct call *c, enum event_class event_class, const char
 enum result call_publish(struct call *c, bool sharded, struct slice channel, struct slice message, uint64_t *receivers)
     MUST_CHECK;
 /* A blocking command has found nothing: the run ends without a reply, and the command runs again, CALL_SERVED, when a
- * commit has signalled one of these keys; when timeout_ms (0: never) has passed it answers on_timeout. Where nobody may
- * wait (MULTI, scripts) it answers so at once. The handler returns what this returns. */
+ * commit has signalled one of these keys; when timeout_ms (0: never) has passed it answers a null array. Where nobody may
+ * wait (MULTI, scripts) it answers at_once at once. The handler returns what this returns. */
 enum wait_reply { WAIT_NULL, WAIT_NULL_ARRAY };
 struct wait_key {
     uint32_t db;
@@ -132,7 +132,7 @@ struct wait_key {
     uint64_t hash; /* store_key.hash */
 };
 enum result call_wait(struct call *c, const struct wait_key *keys, size_t count, uint64_t timeout_ms,
-                      enum wait_reply on_timeout) MUST_CHECK;
+                      enum wait_reply at_once) MUST_CHECK;
 /* For validation: this key (by hash) was looked up; it was alive and is due at expire_ms (0: never). */
 enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHECK;
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask

@@ -56,7 +56,6 @@ struct waiter {
     const struct slice *argv;
     int argc, resp;
     uint64_t seed, ticket, deadline_ns;
-    enum wait_reply on_timeout;
     struct waiter *next; /* of the dead, or of the cold ones */
     struct job job;      /* for the pool, when it is cold */
     size_t count;
@@ -266,14 +265,12 @@ bool waiter_take(struct waiter *w, enum wait_end why)
     return true;
 }
 
-static void waiter_reply(const struct waiter *w, enum wait_end why, struct sink *reply)
+static void waiter_reply(enum wait_end why, struct sink *reply)
 {
     if (why == WAIT_UNBLOCK_ERROR)
         (void)reply_error(reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
     else if (why == WAIT_CLOSE)
         return;
-    else if (w->on_timeout == WAIT_NULL)
-        reply_null(reply);
     else
         reply->ops->null_array(reply);
 }
@@ -281,7 +278,7 @@ static void waiter_reply(const struct waiter *w, enum wait_end why, struct sink 
 void exec_wait_over(struct exec_worker *worker, struct waiter *w, enum wait_end why, struct sink *reply)
 {
     sink_begin(reply);
-    waiter_reply(w, why, reply);
+    waiter_reply(why, reply);
     struct command_counter *n = &worker->run.stats->commands[w->entry->id];
     histogram_record(&n->latency, 0);
     if (reply->is_error) {
@@ -328,9 +325,9 @@ void wait_drop(struct waiter *w)
     free(w);
 }
 
-static enum result reply_at_once(struct call *c, enum wait_reply on_timeout)
+static enum result reply_at_once(struct call *c, enum wait_reply at_once)
 {
-    if (on_timeout == WAIT_NULL)
+    if (at_once == WAIT_NULL)
         reply_null(c->reply);
     else
         c->reply->ops->null_array(c->reply);
@@ -338,12 +335,12 @@ static enum result reply_at_once(struct call *c, enum wait_reply on_timeout)
 }
 
 enum result call_wait(struct call *c, const struct wait_key *keys, size_t count, uint64_t timeout_ms,
-                      enum wait_reply on_timeout)
+                      enum wait_reply at_once)
 {
     struct run *r = call_run(c);
     assert(c->overlay != NULL); /* a command that waits is a write: it tests its keys under the latch */
     if (r->in_exec || !c->session || !c->session->ops->blocked)
-        return reply_at_once(c, on_timeout);
+        return reply_at_once(c, at_once);
     r->must_validate = true; /* that there was nothing must still be so when it registers */
     if (r->serving) {
         r->waits_on = true;
@@ -352,7 +349,6 @@ enum result call_wait(struct call *c, const struct wait_key *keys, size_t count,
     struct waiter *w = waiter_new(c, keys, count);
     if (!w)
         return RES_NO_MEMORY;
-    w->on_timeout = on_timeout;
     w->deadline_ns = timeout_ms && timeout_ms < FOREVER_MS ? shard_mono(c->shard) + timeout_ms * 1000000 : UINT64_MAX;
     r->waiter = w;
     return RES_OK;
@@ -398,7 +394,7 @@ static void back_to_waiting(struct waiter *w)
     struct buf out = BUF_INIT;
     struct resp_sink sink;
     resp_sink_init(&sink, &out, w->resp);
-    waiter_reply(w, (enum wait_end)want, &sink.sink);
+    waiter_reply((enum wait_end)want, &sink.sink);
     struct session *session = w->session;
     bury(w);
     session->ops->completed(session, &out);

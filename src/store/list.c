@@ -3,7 +3,6 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
-#include "conf/settings.h"
 #include "store/list_priv.h"
 
 #define CURSOR_GETS 4  /* as few are looked up one by one */
@@ -29,6 +28,7 @@ const struct elements_kind elements_of_list = {.type = TYPE_LIST, .has_values = 
 static void start(struct list *l)
 {
     l->estimated = l->table_stored = l->table_changed = false;
+    l->node_size = LIST_NODE_SIZE;
     l->segments = l->few;
     l->segment_count = 0;
     l->segment_cap = sizeof l->few / sizeof l->few[0];
@@ -111,7 +111,7 @@ uint64_t list_entry_size(struct slice value)
 static void limits(const struct list *l, uint64_t *bytes, uint64_t *count)
 {
     static const uint64_t levels[] = {4096, 8192, 16384, 32768, 65536};
-    int64_t fill = l->e.c->settings ? l->e.c->settings->list_max_listpack_size : -2;
+    int64_t fill = l->node_size;
     *bytes = *count = NO_LIMIT;
     if (fill >= 0)
         *count = fill ? (uint64_t)fill : 1;

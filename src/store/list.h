@@ -32,6 +32,7 @@
 #define LIST_INNER_END (UINT64_C(1) << 63)
 #define LIST_SHIFT 1000       /* elements that an insertion or removal moves rather than splitting */
 #define LIST_SEGMENTS_MAX 512 /* then segments are joined */
+#define LIST_NODE_SIZE (-2)   /* list-max-listpack-size where nobody says otherwise: 8 KiB */
 #define LIST_TOMBSTONES 256   /* elements dropped one by one; more: a dead range */
 
 enum list_end { LIST_HEAD, LIST_TAIL };
@@ -42,6 +43,7 @@ struct list {
     struct elements e; /* first */
     bool estimated;    /* bytes are */
     bool table_stored, table_changed;
+    int64_t node_size; /* list-max-listpack-size, for OBJECT ENCODING: the caller may set it */
     uint64_t head_next, tail_next, fresh;
     struct list_segment *segments;
     size_t segment_count, segment_cap;
