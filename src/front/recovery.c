@@ -116,9 +116,9 @@ static struct log_file *find_file(struct recovery *r, uint64_t number)
     return NULL;
 }
 
-static const char advice[] =
-    "check the directory with the offline tool; recovery mode point-in-time keeps what is before "
-    "the damage, salvage also what can be read behind it";
+static const char advice[] = "check the directory with kvctl check, salvage it with kvctl repair; recovery mode "
+                             "point-in-time keeps what is before "
+                             "the damage, salvage also what can be read behind it";
 
 /* A data directory always has a begun log: its first is written before its identity. */
 static enum result lost_all(struct recovery *r)
