@@ -6,15 +6,17 @@
  *  3. M -> X: a key that expires has an entry in the expiry index, at the time its record tells.
  *  4. X -> M: an entry has a key that tells of it.
  *  5. E -> M: pieces belong to an object that some key names.
- *  6. Counters are what counting gives.
+ *  6. A hash, set or sorted set in pieces has as many members as its record says.
+ *  7. Counters are what counting gives.
  *
  * Records of keyspaces that no database means any more, and pieces in dead ranges, are on their way out and not looked at.
- * Memory: 16 bytes for each object in pieces, and the dead ranges. */
+ * Memory: 40 bytes for each object in pieces, the names of collections among them, and the dead ranges. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include "base/epoch.h"
+#include "store/elements.h"
 #include "store/store_priv.h"
 #include "tools/kvctl/offline.h"
 
@@ -25,9 +27,10 @@ struct range {
 };
 
 struct object_name {
-    uint64_t id;
+    uint64_t id, count, members; /* of a collection: as its record says, as they were seen */
+    uint8_t *key;                /* of a collection: its metadata record's, and how long it is */
     uint32_t keyspace;
-    uint16_t home;
+    uint16_t home, key_len;
     uint8_t type;
 };
 
@@ -249,13 +252,25 @@ static enum result look_for_expiry(struct auditor *a, struct slice key, struct s
     return RES_OK;
 }
 
-static enum result note_object(struct auditor *a, uint32_t keyspace, const struct meta *m)
+static bool has_members(enum object_type type) { return type == TYPE_HASH || type == TYPE_SET || type == TYPE_ZSET; }
+
+static enum result note_object(struct auditor *a, struct slice key, const struct meta *m)
 {
     void *array = a->objects;
     if (!grow(&array, a->object_count, &a->object_room, sizeof *a->objects))
         return RES_NO_MEMORY;
     a->objects = array;
-    a->objects[a->object_count++] = (struct object_name){m->id, keyspace, m->home, (uint8_t)m->type};
+    struct object_name *o = &a->objects[a->object_count];
+    *o = (struct object_name){
+        .id = m->id, .count = m->count, .keyspace = get_be32(key.data + 1), .home = m->home, .type = (uint8_t)m->type};
+    if (has_members(m->type)) {
+        o->key_len = (uint16_t)key.len;
+        o->key = malloc(key.len);
+        if (!o->key)
+            return RES_NO_MEMORY;
+        memcpy(o->key, key.data, key.len);
+    }
+    a->object_count++;
     return RES_OK;
 }
 
@@ -288,7 +303,7 @@ static enum result look_at_meta(struct auditor *a, struct slice key, struct slic
     n->expires += m.expire_ms > 0;
     a->out->keys++;
     a->out->expires += m.expire_ms > 0;
-    enum result r = m.pieces ? note_object(a, keyspace, &m) : RES_OK;
+    enum result r = m.pieces ? note_object(a, key, &m) : RES_OK;
     return r == RES_OK && m.expire_ms ? look_for_expiry(a, key, user, m.index_ms) : r;
 }
 
@@ -341,19 +356,57 @@ static enum result look_at_element(struct auditor *a, struct slice key, struct s
         problem(a, &drop, "the piece %s has a name that is too short", shown(key, text));
         return RES_OK;
     }
-    struct object_name name = {get_be64(key.data + 7), get_be32(key.data + 1), get_be16(key.data + 5), 0};
+    struct object_name name = {
+        .id = get_be64(key.data + 7), .keyspace = get_be32(key.data + 1), .home = get_be16(key.data + 5)};
     if (!is_live(a, name.keyspace) || is_dead(a, key))
         return RES_OK;
-    const struct object_name *o =
-        a->object_count ? bsearch(&name, a->objects, a->object_count, sizeof name, by_name) : NULL;
+    struct object_name *o = a->object_count ? bsearch(&name, a->objects, a->object_count, sizeof name, by_name) : NULL;
     if (!o)
         problem(a, &drop, "piece %s belongs to no key", shown(key, text));
     else if (o->type == TYPE_STRING && (key.len != CHUNK_KEY || value.len < 2 || value.len > 1 + STORE_CHUNK))
         problem(a, NULL, "piece %s of a string cannot be read", shown(key, text));
+    else
+        o->members += key.data[ELEMENT_KEY_OBJECT] == SUBSPACE_MEMBERS;
     return RES_OK;
 }
 
-/* ---- 6. counters ---- */
+/* ---- 6. members ---- */
+
+/* The record with the count that is right; nothing is left: no record. */
+static enum result recount(struct auditor *a, const struct object_name *o)
+{
+    char text[256];
+    struct meta m;
+    size_t len;
+    uint8_t *record, *fixed = NULL;
+    struct slice key = slice_of(o->key, o->key_len);
+    enum result r = read_record(a, key, &record, &len);
+    if (r != RES_OK)
+        return r;
+    struct audit_fix fix = {RECORD_DELETE, key, {NULL, 0}};
+    if (meta_decode(slice_of(record, len), &m) == RES_OK && o->members) {
+        m.count = o->members;
+        fixed = malloc(meta_head_size(&m));
+        if (fixed)
+            fix = (struct audit_fix){RECORD_PUT, key, slice_of(fixed, (size_t)(meta_encode_head(fixed, &m) - fixed))};
+    }
+    problem(a, &fix, "the collection %s has %" PRIu64 " members; its record says %" PRIu64, shown(key, text),
+            o->members, o->count);
+    free(fixed);
+    free(record);
+    return RES_OK;
+}
+
+static enum result look_at_members(struct auditor *a)
+{
+    enum result r = RES_OK;
+    for (size_t i = 0; i < a->object_count && r == RES_OK; i++)
+        if (a->objects[i].key && a->objects[i].members != a->objects[i].count)
+            r = recount(a, &a->objects[i]);
+    return r;
+}
+
+/* ---- 7. counters ---- */
 
 static enum result look_at_counters(struct auditor *a)
 {
@@ -393,6 +446,9 @@ static enum result all_of_it(struct auditor *a, const char **what)
     *what = "the pieces of long values";
     if ((r = each_record(a, REGION_ELEMENT, look_at_element)) != RES_OK)
         return r;
+    *what = "the members of collections";
+    if ((r = look_at_members(a)) != RES_OK)
+        return r;
     *what = "the counters";
     return look_at_counters(a);
 }
@@ -419,6 +475,8 @@ enum result audit_run(struct front *f, audit_fn *fn, void *arg, struct audit *ou
     for (size_t i = 0; i < a->range_count; i++)
         free(a->ranges[i].start);
     free(a->ranges);
+    for (size_t i = 0; i < a->object_count; i++)
+        free(a->objects[i].key);
     free(a->objects);
     free(a->keyspaces);
     free(a);

@@ -78,7 +78,7 @@ static int dump_log(const char *path, uint64_t number)
            number, r.start.format, r.start.before, r.start.before_end, r.start.epoch, r.start_header.first);
     bool good = true;
     uint64_t at = r.offset;
-    for (; good && log_reader_next(&r, &h, &payload) == LOG_STEP_RECORD; at = r.offset) {
+    for (; good && log_reader_next(&r, 0, &h, &payload) == LOG_STEP_RECORD; at = r.offset) {
         printf("%" PRIu64 ": %s first %" PRIu64 ", %" PRIu32 " batches, durable %" PRIu64 ", %" PRIu32 " bytes%s\n", at,
                h.type == LOG_GROUP ? "group" : "note", h.first, h.batches, h.durable, h.length,
                h.type == LOG_NOTE && h.flags & LOG_CLEAN ? ", closed in order" : "");
