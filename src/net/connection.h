@@ -62,7 +62,8 @@ struct request_batch {
 struct connection {
     struct session session; /* first: session_ops' functions cast */
     const struct protocol *protocol;
-    struct http_state *http; /* of the HTTP protocol; NULL before its first byte */
+    struct http_state *http;           /* of the HTTP protocol; NULL before its first byte */
+    struct memcached_state *memcached; /* of memcached's, the same */
     struct reactor *reactor;
     atomic_int refs; /* any thread */
     int fd;

@@ -89,6 +89,9 @@ enum result net_open(const struct net_options *options, struct net **out, struct
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
     enum result res = listeners_open(&n->listeners, options, msg);
+    memcached_net_init(n);
+    if (res == RES_OK && *options->tcp_address)
+        res = listeners_add(&n->listeners, options->tcp_address, &protocol_memcached, options->backlog, msg);
     if (res == RES_OK)
         res = open_http(n, options, msg);
     n->reactor_count = options->reactors;

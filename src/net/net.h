@@ -39,6 +39,7 @@ struct net_options {
     unsigned unix_mode;    /* 0: as umask leaves it */
     int backlog;
     const char *http_address, *metrics_address; /* "host:port", ":port"; "": none */
+    const char *tcp_address;                    /* of the memcached binary protocol, the same form */
     bool http_required;                         /* an address in use is an error, not a warning */
     int http_threads;
     struct net_tuning tuning;

@@ -3,6 +3,7 @@
 #define VARVE_NET_INTERNAL_H
 
 #include "net/listener.h"
+#include "net/memcached.h"
 #include "net/reactor.h"
 #include "net/streamer.h"
 #include "pubsub/pubsub.h"
@@ -15,6 +16,7 @@ struct net {
     int reactor_count, http_count;
     struct listeners listeners, http_listeners;
     struct streamer streamer;
+    struct memcached_flush flush;
     _Atomic uint64_t next_id, clients, accepted, rejected;
     _Atomic uint64_t http_clients, http_accepted, http_rejected;
     _Atomic uint64_t output_bytes_held; /* of all connections: compared with tuning.output_budget */

@@ -263,6 +263,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second 
     struct reactor *r = arg;
     uint64_t now = reactor_clock_ms(), in_sum = 0, out_sum = 0, in_max = 0, out_max = 0;
     struct connection *c, *next;
+    if (r->index == 0)
+        memcached_tick(r, now);
     for (c = TAILQ_FIRST(&r->all); c != NULL; c = next) {
         next = TAILQ_NEXT(c, all);
         size_t in = resp_input_memory(&c->in), out = outbox_memory(&c->out);

@@ -301,6 +301,7 @@ static enum result open_net(struct server *s, const struct settings *set, struct
         .http_address = set->http_addr,
         .http_required = settings_given("http-addr"),
         .metrics_address = set->metrics_addr,
+        .tcp_address = set->tcp_addr,
         .http_threads = (int)set->http_threads,
     };
     net_tuning_from(s, set, &o.tuning);
