@@ -75,8 +75,9 @@ class Made:
             c.call('SELECT', 0)
             cls.keys = c.call('DBSIZE') + 1
             c.call('CONFIG', 'SET', 'appendfsync', 'always')
-            c.call('SET', 'last', 'v')
-            cls.keys += 1
+            for key in ('first', 'next', 'last'):  # each is in a group of its own that knows the one before to be durable
+                c.must('SET', key, 'v')
+                cls.keys += 1
             s.kill()
 
 
