@@ -253,7 +253,7 @@ static bool receive(struct connection *c)
             connection_close(c);
             return false;
         }
-        return true;
+        return !c->closed;
     }
     c->readable = false;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))

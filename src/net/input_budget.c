@@ -5,6 +5,7 @@
 #include "net/net_internal.h"
 
 #define COUNTED_LEAST (64 * 1024)
+#define SMALL_SHARE 64 /* nobody is closed for less than this part of the budget but by make_room() */
 
 void input_count(struct connection *c, size_t memory)
 {
@@ -38,11 +39,9 @@ static struct connection *largest(struct reactor *r)
     return most;
 }
 
-static void make_room(struct reactor *r, struct mail *m)
+static void make_room(struct reactor *r)
 {
-    (void)m;
     struct connection *c;
-    atomic_store(&r->room_asked, false);
     while (over_budget(r, 1) && (c = largest(r)) != NULL && over_budget(r, 1)) {
         log_warning(
             "client %s closed: it has sent %zu bytes that are not executed yet, and all clients together more than "
@@ -53,7 +52,15 @@ static void make_room(struct reactor *r, struct mail *m)
     }
 }
 
-static void ask_for_room(struct net *n)
+static void room_asked(struct reactor *r, struct mail *m)
+{
+    (void)m;
+    atomic_store(&r->room_asked, false);
+    make_room(r);
+}
+
+/* Where most is held. */
+static struct reactor *fullest(struct net *n)
 {
     struct reactor *from = &n->reactors[0];
     uint64_t most = 0;
@@ -62,10 +69,7 @@ static void ask_for_room(struct net *n)
         if (held > most)
             most = held, from = &n->reactors[i];
     }
-    if (!atomic_exchange(&from->room_asked, true)) {
-        from->room_mail.deliver = make_room;
-        reactor_post(from, &from->room_mail);
-    }
+    return from;
 }
 
 bool input_within_budget(struct connection *c, size_t memory)
@@ -73,12 +77,16 @@ bool input_within_budget(struct connection *c, size_t memory)
     input_count(c, memory);
     if (c->counted_input == 0 || !over_budget(c->reactor, 1))
         return true;
-    if (over_budget(c->reactor, 2)) {
-        log_warning(
-            "client %s closed: all clients together have sent more than half of maxmemory that is not executed yet",
-            c->peer);
-        return false;
+    struct reactor *from = fullest(c->reactor->net);
+    if (from == c->reactor) {
+        make_room(from);
+    } else if (!atomic_exchange(&from->room_asked, true)) {
+        from->room_mail.deliver = room_asked;
+        reactor_post(from, &from->room_mail);
     }
-    ask_for_room(c->reactor->net);
-    return true;
+    if (c->closed || !over_budget(c->reactor, 2) || c->counted_input < c->reactor->tuning.input_budget / SMALL_SHARE)
+        return true;
+    log_warning("client %s closed: all clients together have sent more than half of maxmemory that is not executed yet",
+                c->peer);
+    return false;
 }

@@ -196,7 +196,8 @@ static void run_ready(struct reactor *r)
     TAILQ_FOREACH(c, &r->ready, ready)
     queued++;
     r->executed = 0;
-    while (queued > 0 && r->executed < TURN_REQUESTS) {
+    /* Fewer than were queued may be left: one that reads may have others closed (input_budget.h). */
+    while (queued > 0 && !TAILQ_EMPTY(&r->ready) && r->executed < TURN_REQUESTS) {
         int n = prepare(r, &queued, chunk);
         for (int i = 0; i < n; i++)
             connection_run(chunk[i]);
