@@ -95,11 +95,11 @@ struct front {
 
     _Atomic(struct front_source *) spare;
     _Atomic bool space_wanted;
-    _Atomic bool disk_low;  /* the reserve is spent: only deletes */
+    _Atomic bool disk_low;   /* the reserve is spent: only deletes */
     uint64_t reserve_target; /* 0: none */
-    bool reserve_held;      /* the keeper's */
-    _Atomic bool read_only; /* frozen */
-    _Atomic uint64_t told;  /* on_gate's last, without a log */
+    bool reserve_held;       /* the keeper's */
+    _Atomic bool read_only;  /* frozen */
+    _Atomic uint64_t told;   /* on_gate's last, without a log */
 
     struct os_mutex views_lock;      /* a leaf */
     struct front_view *oldest_view;  /* views_lock: all that may still be read through, by age */
