@@ -171,6 +171,7 @@ struct front_source *front_make_spare(struct front *f);
 /* reserve.c */
 /* The file system is full: called by whoever met it, without locks. */
 void front_spend_reserve(void *front);
+void front_engine_full(void *front);
 void front_reserve_at_start(struct front *f);
 /* The keeper's: makes it when it is not there. True: it has to be tried again in a while. */
 bool front_keep_reserve(struct front *f);
