@@ -103,8 +103,8 @@ static void settle_memory(struct settings *s, const struct snapshot *running)
     if (s->disk_reserve == 0)
         s->disk_reserve = s->memtable_size + s->memtable_size / 4 + 4 * MIB;
     if (s->cache_size == 0) {
-        int64_t rest =
-            s->maxmemory - (s->memtables_max + MEMTABLES_READY) * s->memtable_size - s->log_buffer_size - FIXED_MEMORY;
+        int64_t rest = s->maxmemory - (s->memtables_max + MEMTABLES_READY) * s->memtable_size - s->log_buffer_size -
+                       s->memtable_size / 4 - FIXED_MEMORY; /* a quarter: what ordering one for its flush takes */
         s->cache_size = rest / 4 * 3;
         if (s->cache_size < MIB)
             s->cache_size = MIB;

@@ -129,7 +129,7 @@ static enum result open_engine(struct front *f, bool fresh, uint64_t *boundary, 
     options.create = fresh;
     options.on_change = view_engine_changed;
     options.on_failure = front_fail;
-    options.on_full = front_spend_reserve;
+    options.on_full = front_engine_full;
     options.arg = f;
     *state = slice_of(NULL, 0);
     enum result res = f->ops->open(&options, &f->engine, boundary, state, msg);
@@ -165,7 +165,7 @@ static enum result open_wal(struct front *f, const struct recovered *r, struct e
                             .mode = f->o.fsync,
                             .segment_bytes = f->o.log_segment_bytes,
                             .ring_bytes = f->o.log_ring_bytes,
-                            .leave_bytes = 2 * f->o.memtable_bytes,
+                            .leave_bytes = 2 * f->o.memtable_bytes + f->reserve_target,
                             .epoch = f->identity.boot_epoch,
                             .base = r->base,
                             .number = r->number,

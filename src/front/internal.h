@@ -95,11 +95,11 @@ struct front {
 
     _Atomic(struct front_source *) spare;
     _Atomic bool space_wanted;
-    _Atomic bool disk_low;  /* the reserve is spent: only deletes */
+    _Atomic bool disk_low;   /* the reserve is spent: only deletes */
     uint64_t reserve_target; /* 0: none */
-    bool reserve_held;      /* the keeper's */
-    _Atomic bool read_only; /* frozen */
-    _Atomic uint64_t told;  /* on_gate's last, without a log */
+    bool reserve_held;       /* the keeper's */
+    _Atomic bool read_only;  /* frozen */
+    _Atomic uint64_t told;   /* on_gate's last, without a log */
 
     struct os_mutex views_lock;      /* a leaf */
     struct front_view *oldest_view;  /* views_lock: all that may still be read through, by age */
@@ -171,6 +171,7 @@ struct front_source *front_make_spare(struct front *f);
 /* reserve.c */
 /* The file system is full: called by whoever met it, without locks. */
 void front_spend_reserve(void *front);
+void front_engine_full(void *front);
 void front_reserve_at_start(struct front *f);
 /* The keeper's: makes it when it is not there. True: it has to be tried again in a while. */
 bool front_keep_reserve(struct front *f);

@@ -111,8 +111,8 @@ void log_reader_close(struct log_reader *r)
 enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_header *h, struct slice *payload)
 {
     *payload = slice_of(NULL, 0);
-    bool good = header_at(r, r->offset, h) && h->type == LOG_GROUP && h->batches > 0 &&
-                h->first + h->batches - 1 <= known;
+    bool good =
+        header_at(r, r->offset, h) && h->type == LOG_GROUP && h->batches > 0 && h->first + h->batches - 1 <= known;
     if (!good)
         good = record_at(r, r->offset, h, payload);
     if (!good)

@@ -46,11 +46,11 @@ struct memtable {
     _Atomic uint64_t meta_count;
     _Atomic int height; /* of the skiplist */
     uint64_t random;
-    uint64_t first_sequence; /* 0: empty */
-    struct memtable_node *last_skip;                  /* of the skiplist, inserted last: its right neighbour may be next */
+    uint64_t first_sequence;         /* 0: empty */
+    struct memtable_node *last_skip; /* of the skiplist, inserted last: its right neighbour may be next */
     struct memtable_node *last_before[MEMTABLE_MAX_HEIGHT]; /* and what stood before it */
-    uint64_t settled;                                 /* see memtable_insert */
-    struct memtable_garbage *garbage, *garbage_last;  /* memtable_prune.c */
+    uint64_t settled;                                       /* see memtable_insert */
+    struct memtable_garbage *garbage, *garbage_last;        /* memtable_prune.c */
     struct memtable_free *free[MEMTABLE_FREE_LISTS];
     _Atomic uint64_t pruned;
 
@@ -137,7 +137,7 @@ struct memtable_node {
     struct memtable_node *before; /* REGION_META: the one inserted before it */
     uint32_t hash;                /* high half */
     uint16_t key_len;
-    uint8_t height; /* of its tower, which lies below it in memory; 0 in REGION_META */
+    uint8_t height;     /* of its tower, which lies below it in memory; 0 in REGION_META */
     uint8_t overwrites; /* since old versions were looked for */
     uint8_t key[];
 };

@@ -156,8 +156,8 @@ static void merge_unlike(const struct memtable_run *a, const struct memtable_run
 /* Do the keys of both share what the prefixes leave out? */
 static bool alike(const struct memtable_run *a, const struct memtable_run *b)
 {
-    return a->skip == b->skip && common(memtable_node_key(a->entries[0].node), memtable_node_key(b->entries[0].node),
-                                        a->skip) == a->skip;
+    return a->skip == b->skip &&
+           common(memtable_node_key(a->entries[0].node), memtable_node_key(b->entries[0].node), a->skip) == a->skip;
 }
 
 /* Merges the last two runs while they are of similar length, or, with `all`, until one is left. */

@@ -42,10 +42,7 @@ struct memtable_free {
     uint64_t bytes;
 };
 
-static uint64_t version_bytes(size_t len)
-{
-    return (offsetof(struct memtable_version, data) + len + 7) & ~(uint64_t)7;
-}
+static uint64_t version_bytes(size_t len) { return (offsetof(struct memtable_version, data) + len + 7) & ~(uint64_t)7; }
 
 /* The list for memory of exactly, or above SMALL_MOST of at least, the size that the list stands for. */
 static size_t list_of(uint64_t bytes)

@@ -10,7 +10,7 @@
  * batch that finds it empty is told RES_WOULD_BLOCK, and the keeper's next turn says that there is space. */
 #include "front/internal.h"
 
-#define RATE_MIN 262144.0 /* bytes a second */
+#define RATE_MIN 2097152.0 /* bytes a second */
 #define BURST_NS 2000000.0
 
 static double flush_speed(struct front *f, uint64_t now, double bytes, double *part)

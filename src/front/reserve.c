@@ -1,7 +1,7 @@
 /* The reserve of a full disk: a file of zeros that is given up when the file system refuses room for the log, a memtable
  * or a compaction. What it leaves is for deletes, for the flush that takes them to the engine, and for the compaction
  * that makes room by them; all other writes are refused from then on (RES_NO_SPACE). When the file system has room for
- * it again, and as much besides, the keeper makes it anew, and writes go on by themselves.
+ * it again, and half as much besides, the keeper makes it anew, and writes go on by themselves.
  *
  * While it is gone the log is frugal: it is prepared only as far ahead as one large batch needs, and files that could be
  * recycled are removed. */
@@ -13,6 +13,7 @@
 #include "front/internal.h"
 
 #define ZEROS 65536
+#define SHARE 16 /* of a small file system */
 #define LEAST ((uint64_t)64 << 10)
 #define TIGHT ((uint64_t)8 << 20) /* when less is free at the start, it is given up before the log is made */
 
@@ -45,6 +46,15 @@ void front_spend_reserve(void *front)
     front_wake_keeper(f);
 }
 
+/* A compaction that needs more than there is, is tried again and again: writes are refused for it only when there is
+ * little room for them as well. */
+void front_engine_full(void *front)
+{
+    struct front *f = front;
+    if (free_space(f) < f->reserve_target)
+        front_spend_reserve(f);
+}
+
 /* How large it shall be: a small file system gives a share. One that is there keeps its size. */
 void front_reserve_at_start(struct front *f)
 {
@@ -54,8 +64,8 @@ void front_reserve_at_start(struct front *f)
     if (f->o.reserve_bytes == 0 || !reserve_path(f, path))
         return;
     f->reserve_target = f->o.reserve_bytes;
-    if (room / 8 < f->reserve_target)
-        f->reserve_target = room / 8 > LEAST ? room / 8 : LEAST;
+    if (room / SHARE < f->reserve_target)
+        f->reserve_target = room / SHARE > LEAST ? room / SHARE : LEAST;
     if (f->o.env->ops->open(f->o.env, path, ENV_READ, &file) != RES_OK)
         return;
     if (file->ops->size(file, &size) == RES_OK && size >= LEAST && size <= f->o.reserve_bytes)
@@ -107,7 +117,7 @@ bool front_keep_reserve(struct front *f)
     if (f->reserve_target == 0 || (f->reserve_held && !low) || !reserve_path(f, path))
         return false;
     f->reserve_held = false;
-    if (low && free_space(f) < 2 * f->reserve_target)
+    if (low && free_space(f) < f->reserve_target + f->reserve_target / 2)
         return true;
     enum result res = make(f, path);
     if (res != RES_OK) {

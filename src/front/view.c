@@ -342,7 +342,8 @@ enum result front_iter(struct front_view *v, uint64_t snapshot, struct slice low
         free(vi);
         return res;
     }
-    res = iter_merge(children, n, flags & (ITER_TOMBSTONES | ITER_NOWAIT), &vi->inner); /* closes the children when it fails */
+    res = iter_merge(children, n, flags & (ITER_TOMBSTONES | ITER_NOWAIT),
+                     &vi->inner); /* closes the children when it fails */
     if (res != RES_OK) {
         free(vi);
         return res;

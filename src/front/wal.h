@@ -93,11 +93,13 @@ struct wal {
     _Atomic bool turn;
     _Atomic int mode; /* enum front_fsync */
     _Atomic bool failing, failed, no_space, space_wanted, preparer_sleeps;
-    _Atomic bool frugal; /* prepared only as far ahead as must be; nothing is kept for recycling */
+    _Atomic bool sync_early; /* the syncer shall not wait for the second to end */
+    _Atomic bool frugal;     /* prepared only as far ahead as must be; nothing is kept for recycling */
 
     /* Of the holder of the turn. */
     struct wal_file *current;
-    uint64_t offset; /* in the current file */
+    uint64_t offset;         /* in the current file */
+    uint64_t unsynced_bytes; /* since the syncer was last told */
     uint32_t last_checksum;
     uint64_t files_begun; /* files written full in this life: position's whole files */
     uint8_t start_record[LOG_START_RECORD];

@@ -1,10 +1,10 @@
 /* The log's files: made ahead of need, filled with zeros, recycled; see wal.h.
  *
- * The preparer writes zeros in pieces of 64 KiB (larger ones leave large folios in the page cache, which make every
- * small write later dearer) and syncs each megabyte before it counts as prepared: then a log write changes neither the
- * file's size nor its extents, and only data has to reach the disk. A recycled file is renamed to its new number, and
- * the directory synced, before a record may go into it: under its old name recovery would take it for one that is no
- * longer needed. */
+ * Under `always` the preparer writes zeros in pieces of 64 KiB (larger ones leave large folios in the page cache, which
+ * make every small write later dearer) and syncs each megabyte before it counts as prepared: then a log write changes
+ * neither the file's size nor its extents, and only data has to reach the disk. Otherwise it allocates the space. A
+ * recycled file is renamed to its new number, and the directory synced, before a record may go into it: under its old
+ * name recovery would take it for one that is no longer needed. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +40,14 @@ static void file_free(struct wal_file *f)
 static enum result extend(struct wal *w, struct wal_file *f, uint64_t until)
 {
     uint64_t at = atomic_load(&f->prepared);
+    /* Without a sync for each write, space that reads as zeros is as good, and nothing is written twice. */
+    if (atomic_load(&w->mode) != FRONT_FSYNC_ALWAYS) {
+        enum result res = f->file->ops->allocate(f->file, at, until - at);
+        if (res == RES_OK)
+            at = until;
+        else if (res != RES_UNSUPPORTED)
+            return res;
+    }
     while (at < until) {
         size_t n = until - at < ZERO_PIECE ? (size_t)(until - at) : ZERO_PIECE;
         enum result res = env_write(f->file, zero_piece, n, at);

@@ -170,6 +170,15 @@ static enum result write_group(struct wal *w, const struct group *g, bool dsync,
     return res;
 }
 
+#define SYNC_EARLY ((uint64_t)16 << 20) /* under everysec: so much is not left for the end of the second */
+
+static void wake_syncer(struct wal *w)
+{
+    os_mutex_lock(&w->wake_lock);
+    os_cond_signal(&w->sync_wake);
+    os_mutex_unlock(&w->wake_lock);
+}
+
 /* One group; the caller has the turn and head is beyond tail. */
 static void write_one(struct wal *w, uint64_t head)
 {
@@ -183,6 +192,7 @@ static void write_one(struct wal *w, uint64_t head)
     }
     if (!always) /* before the mark moves: a sync that starts from the mark must see the file */
         atomic_store(&w->current->unsynced, true);
+    w->unsynced_bytes += end - w->offset;
     w->offset = end;
     atomic_store_explicit(&w->position, w->files_begun * w->o.segment_bytes + end, memory_order_release);
     atomic_store_explicit(&w->written, last, memory_order_release);
@@ -192,6 +202,11 @@ static void write_one(struct wal *w, uint64_t head)
             raise_durable(w, last);
         else if (wal_sync_all(w) != RES_OK) /* another mode left something: all before must be durable too */
             return;
+    }
+    if (w->unsynced_bytes >= SYNC_EARLY) {
+        w->unsynced_bytes = 0;
+        if (atomic_load(&w->mode) == FRONT_FSYNC_EVERYSEC && !atomic_exchange(&w->sync_early, true))
+            wake_syncer(w);
     }
     sched_point(SCHED_GATE);
     w->o.on_progress(w->o.arg);
@@ -320,9 +335,10 @@ void wal_sync_thread(void *arg)
     struct wal *w = arg;
     os_mutex_lock(&w->wake_lock);
     while (!w->stop_others) {
-        if (atomic_load(&w->mode) == FRONT_FSYNC_EVERYSEC)
+        bool early = atomic_exchange(&w->sync_early, false);
+        if (!early && atomic_load(&w->mode) == FRONT_FSYNC_EVERYSEC)
             os_cond_wait_for(&w->sync_wake, &w->wake_lock, 1000000000);
-        else
+        else if (!early)
             os_cond_wait(&w->sync_wake, &w->wake_lock);
         if (w->stop_others)
             break;

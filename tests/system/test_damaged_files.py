@@ -125,10 +125,10 @@ def judge(s):
 
 
 def files(kind):
-    """The files of a template, but for LOCK, which is empty."""
+    """The files of a template, but for LOCK, which is empty, and the reserve, which holds nothing."""
     root = template(kind)
     found = [os.path.relpath(os.path.join(folder, name), root) for folder, _, names in os.walk(root) for name in names]
-    return sorted(f for f in found if f != 'LOCK')
+    return sorted(f for f in found if f not in ('LOCK', 'reserve'))
 
 
 def sample(kind):

@@ -558,3 +558,32 @@ Test(lsm_table, a_closed_file_is_opened_again_by_who_may_wait)
     table_unref(t);
     end(&b);
 }
+
+/* Blocks of all sizes, taken and given back in any order: none overlaps another, and memory is used again. */
+Test(lsm_block, memory_is_handed_out_once)
+{
+    enum { SLOTS = 3000 };
+    static struct block *held[SLOTS];
+    static uint32_t len[SLOTS];
+    uint64_t random = 88172645463325252u;
+    for (int round = 0; round < 60000; round++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        size_t i = random % SLOTS;
+        if (held[i]) {
+            for (uint32_t k = 0; k < len[i]; k += 97)
+                cr_assert_eq(held[i]->image[k], (uint8_t)i);
+            cr_assert_eq(held[i]->image[len[i] - 1], (uint8_t)i);
+            block_memory_give(held[i], len[i]);
+            held[i] = NULL;
+            continue;
+        }
+        len[i] = 1 + (uint32_t)((random >> 20) % (round % 50 ? 5000 : 70000));
+        held[i] = block_memory_take(len[i]);
+        cr_assert_not_null(held[i]);
+        memset(held[i]->image, (int)(uint8_t)i, len[i]);
+        cr_assert_geq(block_memory(len[i]), sizeof(struct block) + len[i]);
+    }
+    for (size_t i = 0; i < SLOTS; i++)
+        if (held[i])
+            block_memory_give(held[i], len[i]);
+}

@@ -118,6 +118,7 @@ enum result lsm_absorb(struct engine *engine, struct iter *run, const struct eng
         os_mutex_lock(&lsm->lock);
         lsm->counted.flushes++;
         lsm->counted.flush_bytes += o.bytes;
+        lsm->run_bytes = lsm->run_bytes ? (3 * lsm->run_bytes + o.bytes) / 4 : o.bytes;
         os_mutex_unlock(&lsm->lock);
     }
     output_fini(&o, r != RES_OK && !e.in_doubt);

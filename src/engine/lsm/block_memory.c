@@ -1,17 +1,19 @@
 /* Memory for blocks.
  *
- * A cache of blocks turns over all the time: every flush and compaction brings new tables, whose blocks take the place of
- * the old ones'. From a general allocator that costs a page fault for each page again and again, because memory that
+ * A cache of blocks turns over all the time: every flush and compaction brings new tables, whose blocks take the place
+ * of the old ones'. From a general allocator that costs a page fault for each page again and again, because memory that
  * lies free at the end of its heap is given back; and it scatters the cache over small pages, so that each look into a
  * block pays for a miss of the address translation as well. So blocks up to a few kilobytes come from here:
  *
  *     region   2 MiB, aligned, on a huge page where the system has one; consists of
  *     chunks   256 KiB, each for blocks of one size class (multiples of 128 bytes), or free for any class
  *
- * A chunk whose blocks are all free is free for any class, a region whose chunks are all free goes back to the system,
- * but for one. Larger blocks come from malloc, and under AddressSanitizer all do.
+ * A chunk whose blocks are all free is free for any class, a region whose chunks are all free goes back to the system
+ * when too many are: a new one has to be cleared by the kernel, page after page. Larger blocks come from malloc, and
+ * under AddressSanitizer all do.
  *
- * One lock for all: it is held for some ten instructions, and only by who reads a block from a file or lets one go. */
+ * One lock for all: it is held for some ten instructions, and only by who reads a block from a file or lets one go. It
+ * is a leaf, and no test's scheduler changes threads under it. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -24,7 +26,7 @@
 #define STEP 128
 #define CLASSES 64 /* up to 8 KiB */
 #define HEADER STEP
-#define REGIONS_KEPT 1
+#define KEPT_SHARE 8 /* of all regions so many may lie free */
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ALWAYS_MALLOC 1
@@ -41,7 +43,7 @@ struct free_block {
     struct free_block *next;
 };
 
-struct chunk { /* at its start */
+struct chunk {                  /* at its start */
     struct chunk *next, **link; /* in the list it is in: of its class when some are free, of free chunks */
     struct free_block *free;
     uint32_t used, fresh, room; /* blocks given out; never given out from here on; blocks in all */
@@ -50,10 +52,10 @@ struct chunk { /* at its start */
 };
 _Static_assert(sizeof(struct chunk) <= HEADER, "the header of a chunk");
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* a leaf; no test's scheduler changes threads under it */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chunk *partial[CLASSES]; /* with something free */
 static struct chunk *free_chunks;
-static unsigned free_regions;
+static unsigned regions, free_regions;
 
 static void list_add(struct chunk **list, struct chunk *c)
 {
@@ -92,6 +94,7 @@ static bool add_region(void)
     region->region_used = 0;
     for (size_t i = CHUNKS; i-- > 0;)
         list_add(&free_chunks, region_chunk(region, i));
+    regions++;
     free_regions++;
     return true;
 }
@@ -100,6 +103,7 @@ static void drop_region(struct chunk *region)
 {
     for (size_t i = 0; i < CHUNKS; i++)
         list_remove(region_chunk(region, i));
+    regions--;
     free_regions--;
     (void)munmap(region, REGION);
 }
@@ -147,7 +151,7 @@ static void give(void *p)
         return;
     list_remove(c);
     list_add(&free_chunks, c);
-    if (--region->region_used == 0 && ++free_regions > REGIONS_KEPT)
+    if (--region->region_used == 0 && ++free_regions > 1 + regions / KEPT_SHARE)
         drop_region(region);
 }
 

@@ -29,6 +29,7 @@ struct merge_state {
     int below_count;
     uint32_t border; /* the table of the next level in which the output is */
     uint64_t records, dropped_dead;
+    int64_t charged; /* to the cache, for reading ahead */
     bool reading_failed;
 };
 
@@ -82,6 +83,8 @@ static enum result open_inputs(struct merge_state *m)
         r = run_iter(tables, count, none, none, ITER_NO_FILL | ITER_TOMBSTONES, &children[n]);
         n += r == RES_OK;
     }
+    m->charged = (int64_t)(n * TABLE_AHEAD_MOST); /* one table at a time of each run */
+    cache_charge(m->lsm->cache, m->charged);
     if (r == RES_OK)
         r = iter_merge(children, n, ITER_TOMBSTONES, &m->in);
     else
@@ -197,6 +200,7 @@ static enum result run_merge(struct lsm *lsm, struct job *j)
         r = merge_records(&m);
     dead_cursor_fini(&m.dead);
     iter_close(m.in);
+    cache_charge(lsm->cache, -m.charged);
     if (r == RES_OK)
         r = drop_inputs(j, &e);
     for (size_t i = 0; r == RES_OK && i < m.out.count; i++)

@@ -1,8 +1,9 @@
 /* Compaction: choosing what to merge (pick.c), merging it (compact.c), and dead ranges (dead.c).
  *
  * The tree is leveled with dynamic sizes: the bottom level has what it has, each level above is to have a tenth of the
- * one below, and the first level that would be smaller than base_level_bytes is the base, into which level 0 is merged;
- * levels between 0 and the base are empty. (The sizes follow from the data, so the upper levels never hold more than
+ * one below. The last one that is larger than base_level_bytes, and than what a merge of level 0 brings, is the base,
+ * into which level 0 is merged: a level smaller than that would be rewritten for each merge and spare nothing. Levels
+ * between 0 and the base are empty. (The sizes follow from the data, so the upper levels never hold more than
  * about a ninth of it: that bounds the space that superseded records take.)
  *
  * Level 0 falls apart into components: tables that overlap, directly or through others, and small tables of one region
@@ -22,6 +23,7 @@
 #include "engine/lsm/lsm.h"
 
 #define LEVEL0_TRIGGER 4 /* runs over each other */
+#define LEVEL0_MOST 8
 #define LEVEL_RATIO 10
 
 enum job_kind {

@@ -69,6 +69,7 @@ struct lsm {
     int running;           /* lock: threads at work */
     struct os_thread threads[LSM_THREADS_MAX];
     int thread_count;
+    uint64_t run_bytes;          /* lock: of the runs absorbed lately, about */
     struct engine_stats counted; /* lock: flushes, compactions ... */
 };
 
@@ -113,6 +114,7 @@ struct output {
     struct table **tables;  /* finished */
     size_t count, cap;
     uint64_t bytes;
+    int64_t charged; /* to the cache, for the memory that all this takes */
 };
 void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level);
 /* Starts a new table at a border of regions; where else to cut is the caller's business. */

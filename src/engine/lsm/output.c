@@ -9,6 +9,15 @@ void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level
     *o = (struct output){.lsm = lsm, .boundary = boundary, .lz4 = from && level >= from};
 }
 
+/* Memory of writing belongs to the budget: what is collected, index and hashes, blocks that are kept. */
+static void charge(struct output *o)
+{
+    struct cache *c = o->lsm->cache;
+    uint64_t table = o->lsm->options.table_bytes, most = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+    o->charged = (int64_t)(TABLE_WRITE_PIECE + table / 8 + (table < most / 4 ? table : 0));
+    cache_charge(c, o->charged);
+}
+
 /* New blocks take the place of old ones that hold the same records: whoever reads them should not have to fetch them
  * from the file. But when the cache is full, only where what was merged was cached as well. */
 static bool keeps_blocks(const struct output *o)
@@ -21,6 +30,8 @@ static bool keeps_blocks(const struct output *o)
 static enum result begin(struct output *o, uint8_t region)
 {
     struct lsm *lsm = o->lsm;
+    if (!o->charged)
+        charge(o);
     struct table_writer_options w = {
         .number = lsm_new_number(lsm),
         .boundary = o->boundary,
@@ -104,6 +115,7 @@ void output_fini(struct output *o, bool remove)
             __atomic_store_n(&o->tables[i]->obsolete, true, __ATOMIC_RELAXED);
         table_unref(o->tables[i]);
     }
+    cache_charge(o->lsm->cache, -o->charged);
     free(o->tables);
     *o = (struct output){0};
 }

@@ -34,11 +34,13 @@ void plan_levels(const struct lsm *lsm, const struct engine_view *v, struct leve
 {
     uint64_t least = lsm->options.base_level_bytes, size = level_bytes(v, BOTTOM_LEVEL);
 
+    if (least < LEVEL0_TRIGGER * lsm->run_bytes)
+        least = LEVEL0_TRIGGER * lsm->run_bytes; /* what comes down at a time */
     *p = (struct level_plan){.base = BOTTOM_LEVEL, .depth = region_depth(v)};
     p->target[BOTTOM_LEVEL] = UINT64_MAX;
-    while (size > least && p->base > 1) {
+    while (size / LEVEL_RATIO > least && p->base > 1) {
         size /= LEVEL_RATIO;
-        p->target[--p->base] = size > least ? size : least;
+        p->target[--p->base] = size;
     }
     for (int level = 1; level < BOTTOM_LEVEL; level++) {
         uint64_t have = level_bytes(v, level);
@@ -320,6 +322,18 @@ static struct job *level0_job(struct lsm *lsm, const struct level_plan *p, const
     return j ? complete(lsm, j) : NULL;
 }
 
+/* Is it time to merge level 0 down? Each merge rewrites the base level, so it waits for data that is worth it: a third of
+ * what lies there, but for no more than LEVEL0_MOST runs, each of which costs reads a look into a filter. */
+static bool level0_is_due(const struct lsm *lsm, const struct level_plan *p)
+{
+    uint64_t bytes = 0;
+    if (p->depth < LEVEL0_TRIGGER)
+        return false;
+    for (uint32_t i = 0; i < lsm->current->level0_count; i++)
+        bytes += lsm->current->runs[i]->bytes;
+    return p->depth >= LEVEL0_MOST || 3 * bytes >= level_bytes(lsm->current, p->base);
+}
+
 /* The component with the most runs. Of those with too few runs only one that is worth it for another reason, or the one
  * with the oldest data: that so many runs have only such ones costs reads all the same. */
 static struct job *pick_level0(struct lsm *lsm, const struct level_plan *p, bool side_reasons)
@@ -500,7 +514,7 @@ struct job *pick_job(struct lsm *lsm, bool idle)
     struct job *j;
 
     plan_levels(lsm, lsm->current, &p);
-    if ((j = pick_discard(lsm)) || (p.depth >= LEVEL0_TRIGGER && (j = pick_level0(lsm, &p, false))))
+    if ((j = pick_discard(lsm)) || (level0_is_due(lsm, &p) && (j = pick_level0(lsm, &p, false))))
         return j;
     int worst = 0;
     double worst_score = 1;

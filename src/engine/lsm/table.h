@@ -32,6 +32,8 @@
 
 #define TABLE_FOOTER 64
 #define TABLE_VERSION 1
+#define TABLE_WRITE_PIECE ((size_t)1024 * 1024) /* bytes that a writer collects */
+#define TABLE_AHEAD_MOST ((size_t)256 * 1024)   /* and that an iterator past the cache reads ahead */
 
 enum table_property {
     TABLE_PROP_REGION = 1,

@@ -23,7 +23,6 @@ struct table_iter {
 };
 
 #define AHEAD_LEAST ((size_t)16 * 1024)
-#define AHEAD_MOST ((size_t)256 * 1024)
 
 /* Reads blocks from i on into t->ahead. */
 static bool read_ahead(struct table_iter *t, uint32_t i)
@@ -32,14 +31,14 @@ static bool read_ahead(struct table_iter *t, uint32_t i)
     size_t len = 0, got;
 
     t->ahead_bytes = t->ahead_bytes ? t->ahead_bytes * 2 : AHEAD_LEAST;
-    if (t->ahead_bytes > AHEAD_MOST)
-        t->ahead_bytes = AHEAD_MOST;
+    if (t->ahead_bytes > TABLE_AHEAD_MOST)
+        t->ahead_bytes = TABLE_AHEAD_MOST;
     while (to < t->table->fences.count && len + table_block_span(t->table, to) <= t->ahead_bytes)
         len += table_block_span(t->table, to++);
     t->ahead_from = t->ahead_to = 0;
     if (to < i + 2)
         return false;
-    if (!t->ahead && !(t->ahead = malloc(AHEAD_MOST)))
+    if (!t->ahead && !(t->ahead = malloc(TABLE_AHEAD_MOST)))
         return false;
     struct table_file *f;
     if (table_file_acquire(t->table, true, &f) != RES_OK)

@@ -7,8 +7,6 @@
 #include "base/hash.h"
 #include "engine/lsm/table.h"
 
-#define WRITE_PIECE (1024 * 1024)
-
 struct table_writer {
     struct table_writer_options o;
     struct block_builder block;
@@ -61,11 +59,15 @@ void table_writer_abort(struct table_writer *w)
     writer_free(w);
 }
 
+/* Full pieces go to the disk at once: were they left to the kernel, they would be written all together at the sync, and
+ * whoever writes the log, or needs memory, would wait behind them. */
 static enum result write_out(struct table_writer *w)
 {
     if (w->out.len == 0)
         return RES_OK;
-    enum result r = env_write(w->o.file, w->out.data, w->out.len, w->flushed);
+    struct iovec iov = {w->out.data, w->out.len};
+    int flags = w->out.len >= TABLE_WRITE_PIECE ? ENV_DSYNC : 0;
+    enum result r = w->o.file->ops->pwritev(w->o.file, &iov, 1, w->flushed, flags);
     if (r == RES_OK) {
         w->flushed += w->out.len;
         w->out.len = 0;
@@ -118,7 +120,7 @@ static enum result end_block(struct table_writer *w, size_t min_span)
         keep_block(w);
     w->blocks++;
     w->block_open = false;
-    return w->out.len >= WRITE_PIECE ? write_out(w) : RES_OK;
+    return w->out.len >= TABLE_WRITE_PIECE ? write_out(w) : RES_OK;
 }
 
 /* Leaves in w->fence the fence of the block that starts with this key, with its length in front: the shortest beginning

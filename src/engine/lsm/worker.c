@@ -10,8 +10,8 @@
 #define IDLE_BYTES_PER_SECOND (16 << 20) /* what work that nobody waits for may cost */
 
 /* Debt in runs of level 0 and in bytes above the levels' targets, in units of base_level_bytes. */
-#define DEPTH_SOFT 8
-#define DEPTH_HARD 24
+#define DEPTH_SOFT 12
+#define DEPTH_HARD 36
 #define PENDING_SOFT 16
 #define PENDING_HARD 64
 
