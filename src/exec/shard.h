@@ -134,7 +134,6 @@ typedef enum result watched_fn(struct call *c, void *arg, const struct watch_key
 enum result call_watched(struct call *c, watched_fn *each, void *arg) MUST_CHECK;
 bool session_watch_broken(const struct session *s); /* certain under the latch; what is broken stays so */
 void session_unwatch(struct shard *s, struct session *session);
-uint32_t session_watches(const struct session *s);
 /* Is the call one of EXEC's commands? */
 bool call_in_exec(struct call *c);
 

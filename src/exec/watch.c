@@ -132,7 +132,6 @@ void session_unwatch(struct shard *s, struct session *session)
         ;
 }
 
-uint32_t session_watches(const struct session *session) { return session->watched ? session->watched->count : 0; }
 bool session_watch_broken(const struct session *session)
 {
     return session->watched && atomic_load(&session->watched->dirty);

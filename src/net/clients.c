@@ -52,18 +52,18 @@ static enum result describe(struct connection *c, struct buf *out)
     return buf_printf(
         out,
         "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=%zu psub=%zu ssub=%zu "
-        "multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%d omem=%zu "
+        "multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%d omem=%zu "
         "tot-mem=%zu events=%s "
         "cmd=%s user=default redir=-1 resp=%d lib-name=%.*s lib-ver=%.*s\n",
         (unsigned long long)s->id, peer, local, c->fd, (int)s->name.len, (const char *)s->name.data,
         (unsigned long long)(now - s->created_ms) / 1000,
         (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db,
         sub ? sub->count[PUBSUB_CHANNEL] : 0, sub ? sub->count[PUBSUB_PATTERN] : 0, sub ? sub->count[PUBSUB_SHARD] : 0,
-        queued, quiet ? 0 : session_watches(s), unread, c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0,
-        quiet ? 0 : session_multi_memory(s), c->out.buf.cap, c->out.buf.len, pending, c->out.streams != NULL,
-        pending ? outbox_memory(&c->out) : 0, connection_memory(c), c->write_waiting ? "rw" : "r",
-        last ? last->full_name : "NULL", s->resp, (int)s->lib_name.len, (const char *)s->lib_name.data,
-        (int)s->lib_version.len, (const char *)s->lib_version.data);
+        queued, unread, c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, quiet ? 0 : session_multi_memory(s),
+        c->out.buf.cap, c->out.buf.len, pending, c->out.streams != NULL, pending ? outbox_memory(&c->out) : 0,
+        connection_memory(c), c->write_waiting ? "rw" : "r", last ? last->full_name : "NULL", s->resp,
+        (int)s->lib_name.len, (const char *)s->lib_name.data, (int)s->lib_version.len,
+        (const char *)s->lib_version.data);
 }
 
 enum result net_client_info(struct call *c, struct buf *out)

@@ -270,7 +270,7 @@ def client_errors():
                 ('SETINFO LIB-NAME a\nb', b'ERR LIB-NAME cannot contain spaces, newlines or special characters.'),
                 ('SETINFO foo bar', b"ERR Unrecognized option 'foo'")):
             tap.eq(c.call('CLIENT', *command.split(' ')), E(text), command)
-        for command in ('TRACKING ON', 'CACHING YES', 'GETREDIR', 'TRACKINGINFO', 'UNBLOCK 1'):
+        for command in ('TRACKING ON', 'CACHING YES', 'GETREDIR', 'TRACKINGINFO'):
             tap.matches(c.call('CLIENT', *command.split()), b'^ERR .*not built yet')
         tap.eq(c.call('CLIENT', 'GETNAME'), None)
         tap.eq(c.call('CLIENT', 'SETNAME', 'x'), OK)

@@ -117,7 +117,8 @@ Test(conf, other_names_of_flags)
     cr_expect_eq(now()->busy_reply_threshold, 7);
     REFUSED("not built yet", "-node-id", "1");
     REFUSED("not built yet", "-peers", "a,b");
-    REFUSED("not built yet", "-http-addr", ":8080");
+    LOAD("-http-addr", ":8080", "-metrics-addr", ":2112", "-tcp-addr", ":9090");
+    cr_expect_str_eq(now()->http_addr, ":8080");
 }
 
 Test(conf, wrong_flags_are_named)

@@ -143,7 +143,7 @@ Test(conf_values, words_of_each_type)
     check_refused("maxmemory-policy", "allkeys-lru", "not built yet");
     check_refused("engine", "btree", "not built yet");
     check_refused("daemonize", "yes", "not built yet");
-    check_refused("http-addr", ":8080", "not built yet");
+    check_set("http-addr", ":8080", ":8080");
     check_set("unixsocketperm", "0700", "700");
     check_refused("unixsocketperm", "9", "octal");
     check_refused("slowlog-log-slower-than", "+5", "integer");
