@@ -123,7 +123,7 @@ static void who_gave_up_takes_nothing(void)
     tap_check(wait_with(&b, MINI_TAKE, "k 1000"));
     tap_check(wait_with(&c, MINI_TAKE, "k 0"));
     tap_check(mini_end_wait(two.exec, &b, WAIT_TIMEOUT));
-    tap_eq_str(mini_reply(&b), "$-1\r\n");
+    tap_eq_str(mini_reply(&b), "*-1\r\n");
     tap_check(wait_with(&d, MINI_TAKE, "k 0"));
     tap_check(mini_end_wait(two.exec, &d, WAIT_UNBLOCK_ERROR));
     tap_eq_str(mini_reply(&d), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
@@ -363,7 +363,7 @@ static void hear(struct storm_client *s)
     if (strcmp(name, "take") == 0) {
         if (reply[0] == '$' && reply[1] == '4')
             atomic_fetch_add(&storm.told[strtol(reply + 4, NULL, 10) % ELEMENTS], 1);
-        else if (strcmp(reply, "$-1\r\n") != 0 && *reply) /* none: it was closed while it was being served, in vain */
+        else if (strcmp(reply, "*-1\r\n") != 0 && *reply) /* none: it was closed while it was being served, in vain */
             complain("take", reply);
     } else if (strcmp(name, "exec") == 0) {
         if (reply[1] != '-') {
