@@ -100,8 +100,8 @@ static bool take_environment(struct kvctl *k)
     k->password = password && *password ? password : NULL;
     if (!url || !*url)
         return true;
-    char *copy = strdup(url);
-    if (copy && take_url(k, copy))
+    k->url = strdup(url);
+    if (k->url && take_url(k, k->url))
         return true;
     (void)complain("KVCTL_URL is not redis://[[USER][:PASSWORD]@]HOST[:PORT][/DB] or unix://PATH");
     return false;
@@ -176,15 +176,11 @@ static int take_globals(struct kvctl *k, int argc, char **argv)
     return i;
 }
 
-int main(int argc, char **argv)
+static int run(struct kvctl *k, int argc, char **argv)
 {
-    struct kvctl k = {.host = "127.0.0.1", .port = 6379, .terminal = isatty(STDOUT_FILENO)};
-    signal(SIGPIPE, SIG_IGN);                            /* output_failed() and the connection's errors tell */
-    if (argc == 3 && strcmp(argv[1], "--generate") == 0) /* for the build: see room.am */
-        return document_write(argv[2], stdout) && !output_failed() ? KVCTL_DONE : KVCTL_ERROR;
-    if (!take_environment(&k))
+    if (!take_environment(k))
         return KVCTL_ERROR;
-    int at = take_globals(&k, argc, argv);
+    int at = take_globals(k, argc, argv);
     if (at < 0)
         return KVCTL_ERROR;
     if (at == argc) {
@@ -192,21 +188,32 @@ int main(int argc, char **argv)
         return KVCTL_ERROR;
     }
     int status;
-    k.command = subcommand_find(argv[at]);
-    if (k.command) {
-        if (!options_take(&k, argc - at - 1, argv + at + 1))
+    k->command = subcommand_find(argv[at]);
+    if (k->command) {
+        if (!options_take(k, argc - at - 1, argv + at + 1))
             return KVCTL_ERROR;
-        status = k.command->offline || k.command->run == run_version ? 0 : client_connect(&k);
+        status = k->command->offline || k->command->run == run_version ? 0 : client_connect(k);
     } else {
-        k.argc = argc - at;
-        k.argv = argv + at;
-        status = client_connect(&k);
+        k->argc = argc - at;
+        k->argv = argv + at;
+        status = client_connect(k);
     }
     if (status == 0)
-        status = k.command ? k.command->run(&k) : run_other(&k);
-    if (k.redis)
-        redisFree(k.redis);
+        status = k->command ? k->command->run(k) : run_other(k);
     if (output_failed() && status != KVCTL_ERROR)
         status = complain("standard output does not take what is written");
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct kvctl k = {.host = "127.0.0.1", .port = 6379, .terminal = isatty(STDOUT_FILENO)};
+    signal(SIGPIPE, SIG_IGN);                            /* output_failed() and the connection's errors tell */
+    if (argc == 3 && strcmp(argv[1], "--generate") == 0) /* for the build: see room.am */
+        return document_write(argv[2], stdout) && !output_failed() ? KVCTL_DONE : KVCTL_ERROR;
+    int status = run(&k, argc, argv);
+    if (k.redis)
+        redisFree(k.redis);
+    free(k.url);
     return status;
 }
