@@ -23,7 +23,7 @@ struct subcommand;
 /* What the command line says. */
 struct kvctl {
     const char *host, *password, *user, *socket; /* socket: a path instead of host and port; NULL: none */
-    char *url; /* KVCTL_URL, cut up; malloc'd */
+    char *url;                                   /* KVCTL_URL, cut up; malloc'd */
     int port, db;
     bool json;
     bool terminal; /* stdout is one: answers for the eye, not for a program */
