@@ -277,7 +277,7 @@ static enum http_outcome llhttp_error(struct http_parser *p, const llhttp_t *l)
 /* "METHOD target HTTP/1.1" with single spaces; *space is the first of them. */
 static enum http_outcome check_request_line(struct http_parser *p, const char *line, const char **space)
 {
-    const char *end = strchr(line, '\r'); /* there is one, and no NUL before it */
+    const char *end = rawmemchr(line, '\r'); /* there is one */
     const char *first = memchr(line, ' ', (size_t)(end - line));
     const char *last = memrchr(line, ' ', (size_t)(end - line));
     if (first == NULL || first == line || last - first < 2 || !all_of(slice_of(line, (size_t)(first - line)), IN_TOKEN))
