@@ -56,12 +56,13 @@ static void job_run(struct run *r, struct job *j)
     else
         res = prepared_run(r, &t, &floor, &committed);
     struct session *session = j->session;
+    const struct session_ops *ops = session->ops; /* once completed, the session is not ours to look at */
     if (r->registered) { /* it waits for a key, and is not ours any more */
         r->registered = NULL;
         run_leave(r);
         buf_fini(&bytes);
-        if (session->ops->unref)
-            session->ops->unref(session);
+        if (ops->unref)
+            ops->unref(session);
         return;
     }
     if (res != RES_OK) {
@@ -80,10 +81,10 @@ static void job_run(struct run *r, struct job *j)
         buf_fini(&bytes);
         j->session->close_after_reply = true;
     }
-    session->ops->completed(session, &bytes);
+    ops->completed(session, &bytes);
     buf_fini(&bytes);
-    if (session->ops->unref)
-        session->ops->unref(session);
+    if (ops->unref)
+        ops->unref(session);
 }
 
 /* ---- lanes ---- */

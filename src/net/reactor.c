@@ -208,10 +208,14 @@ static void run_ready(struct reactor *r)
     }
 }
 
+/* One whose command is away stays until that has come back: a reactor that ended before would leave it to nobody. */
 static void bury(struct reactor *r)
 {
-    struct connection *c;
-    while ((c = TAILQ_FIRST(&r->dead)) != NULL) {
+    struct connection *c, *next;
+    for (c = TAILQ_FIRST(&r->dead); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, all);
+        if (c->away)
+            continue;
         TAILQ_REMOVE(&r->dead, c, all);
         connection_unref(c);
     }
@@ -300,7 +304,7 @@ static bool finished(struct reactor *r)
             connection_close(c);
     }
     bury(r);
-    return TAILQ_EMPTY(&r->all);
+    return TAILQ_EMPTY(&r->all) && (TAILQ_EMPTY(&r->dead) || stop == 2);
 }
 
 static void reactor_main(void *arg)
