@@ -57,7 +57,7 @@ static void job_run(struct run *r, struct job *j)
         res = prepared_run(r, &t, &floor, &committed);
     struct session *session = j->session;
     const struct session_ops *ops = session->ops; /* once completed, the session is not ours to look at */
-    if (r->registered) { /* it waits for a key, and is not ours any more */
+    if (r->registered) {                          /* it waits for a key, and is not ours any more */
         r->registered = NULL;
         run_leave(r);
         buf_fini(&bytes);
