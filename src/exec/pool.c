@@ -47,6 +47,8 @@ static void job_run(struct run *r, struct job *j)
         .seed = j->seed,
         .flags = j->flags,
     };
+    struct session *session = j->session;
+    const struct session_ops *ops = session->ops; /* once it waits or is completed, it is not ours to look at */
     uint64_t start = shard_mono(s), floor = 0, committed = 0;
     enum result res;
     run_enter(r);
@@ -55,9 +57,7 @@ static void job_run(struct run *r, struct job *j)
         res = away_read(r, &t);
     else
         res = prepared_run(r, &t, &floor, &committed);
-    struct session *session = j->session;
-    const struct session_ops *ops = session->ops; /* once completed, the session is not ours to look at */
-    if (r->registered) {                          /* it waits for a key, and is not ours any more */
+    if (r->registered) { /* it waits for a key, and is not ours any more */
         r->registered = NULL;
         run_leave(r);
         buf_fini(&bytes);
