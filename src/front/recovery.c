@@ -527,6 +527,15 @@ static enum result parse_state(struct recovery *r, uint64_t boundary, struct sli
     return RES_OK;
 }
 
+/* Files that were only prepared go before the new log takes room: on a small disk there may be none beside them. What is
+ * not removed now is discarded later. */
+static bool remove_spare(const struct recovery *r, const struct log_file *l)
+{
+    char path[512];
+    return !l->begun && !r->out->damaged && file_path(r->f, l->number, path) == RES_OK &&
+           r->f->o.env->ops->unlink(r->f->o.env, path) == RES_OK;
+}
+
 /* What the new log begins with, and what becomes of the old ones. */
 static enum result conclude(struct recovery *r)
 {
@@ -544,10 +553,10 @@ static enum result conclude(struct recovery *r)
     out->files = calloc(r->count + 1, sizeof(*out->files));
     if (!out->files)
         return errmsg_set(r->msg, RES_NO_MEMORY, "no memory for the list of logs");
-    out->file_count = r->count;
     for (size_t i = 0; i < r->count; i++)
-        out->files[i] = (struct recovered_file){r->files[i].number, r->files[i].header.first, r->files[i].chained,
-                                                r->files[i].damaged};
+        if (!remove_spare(r, &r->files[i]))
+            out->files[out->file_count++] = (struct recovered_file){r->files[i].number, r->files[i].header.first,
+                                                                    r->files[i].chained, r->files[i].damaged};
     return RES_OK;
 }
 

@@ -193,12 +193,14 @@ static enum result prepare_step(struct wal *w)
     return res;
 }
 
-/* So little is left of the disk that it is left to the tables. */
-static bool must_leave_room(const struct wal *w)
+#define SHARE_AHEAD 4
+
+/* So little is left of the disk that it is left to the tables: what is prepared stays a share of it. */
+static bool must_leave_room(const struct wal *w, uint64_t ahead)
 {
     uint64_t left;
     return w->o.leave_bytes != 0 && w->o.env->ops->space(w->o.env, w->dir, &left) == RES_OK &&
-           left < w->o.leave_bytes + SYNC_PIECE;
+           (left < w->o.leave_bytes + SYNC_PIECE || left / SHARE_AHEAD < ahead);
 }
 
 /* What the log cannot do without: wal_reserve finds a place for another batch as large as the largest so far. */
@@ -212,7 +214,7 @@ static bool prepared_enough(const struct wal *w)
 {
     uint64_t prepared = atomic_load(&w->prepared), position = atomic_load(&w->position);
     uint64_t ahead = prepared - position;
-    return ahead >= wal_prepare_goal(w) || (ahead >= least_ahead(w) && must_leave_room(w));
+    return ahead >= wal_prepare_goal(w) || (ahead >= least_ahead(w) && must_leave_room(w, ahead));
 }
 
 static void remove_surplus(struct wal *w)

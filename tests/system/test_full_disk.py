@@ -117,8 +117,8 @@ def a_full_disk_refuses_writes_until_it_grows(fsync):
         tap.check(len(model.keys) > 100, f'{len(model.keys)} keys')
         for size in (10, 20000, 100000, 3000000):  # of every kind
             for _ in range(3):
-                reply = model.write(c, size)
-        tap.matches(reply, REFUSED)
+                model.write(c, size)
+        model.until_refused(c, 20000)  # a compaction may have made some room
         model.check(c)  # reads go on
         with s.connect() as other:
             tap.eq(other.call('PING'), resp.Simple(b'PONG'))
