@@ -184,8 +184,8 @@ static enum result switch_memtable(struct front *f)
 }
 
 /* What replaying takes: reading and checking bytes, and putting records into a memtable. Measured, generously. */
-#define REPLAY_NS_PER_BYTE 1
-#define REPLAY_NS_PER_RECORD 400
+#define REPLAY_NS_PER_KB 700
+#define REPLAY_NS_PER_RECORD 220
 
 static bool log_is_long(const struct front *f)
 {
@@ -193,7 +193,7 @@ static bool log_is_long(const struct front *f)
         return false;
     uint64_t bytes = atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position;
     uint64_t records = atomic_load_explicit(&f->active->records, memory_order_relaxed);
-    return bytes > f->log_long || bytes * REPLAY_NS_PER_BYTE + records * REPLAY_NS_PER_RECORD > f->replay_most;
+    return bytes > f->log_long || bytes / 1024 * REPLAY_NS_PER_KB + records * REPLAY_NS_PER_RECORD > f->replay_most;
 }
 
 /* What committing a private table needs, so that it cannot fail then: a source and a view for it, and an empty memtable

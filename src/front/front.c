@@ -41,7 +41,7 @@ static struct front *front_new(const struct front_options *o)
     fill_defaults(&f->o);
     f->ops = o->engine;
     f->log_long = 2 * f->o.memtable_bytes;
-    f->replay_most = f->o.replay_ns / 2; /* another one may be on its way to the engine */
+    f->replay_most = f->o.replay_ns / 3 * 2; /* part of another one may be on its way to the engine */
     f->populate_at = UINT64_MAX;
     os_mutex_init(&f->view_lock);
     os_mutex_init(&f->views_lock);

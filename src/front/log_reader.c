@@ -2,41 +2,60 @@
 #include "front/log_reader.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
 #define FILE_MAX ((uint64_t)4 << 30)
+#define WINDOW ((size_t)1 << 20)
 #define PIECE ((size_t)256 << 10)
 
-static bool load_piece(struct log_reader *r, size_t piece)
+/* Makes [offset, offset + len) of the file, and what lies behind it as far as a window goes, stand in memory. What is
+ * there of it already is kept. */
+static bool move_window(struct log_reader *r, uint64_t offset, uint64_t len)
 {
-    size_t at = piece * PIECE, want = r->len - at < PIECE ? r->len - at : PIECE, got = 0;
-    enum result res = r->file->ops->pread(r->file, r->data + at, want, at, 0, &got);
-    if (res == RES_OK && got != want)
+    size_t want = len > WINDOW ? (size_t)len : WINDOW, kept = 0, got = 0;
+    if (offset >= r->begin && offset < r->begin + r->held)
+        kept = (size_t)(r->begin + r->held - offset);
+    if (want > r->len - offset)
+        want = (size_t)(r->len - offset);
+    if (kept)
+        memmove(r->data, r->data + (offset - r->begin), kept);
+    r->begin = offset;
+    r->held = kept;
+    if (want > r->room) {
+        uint8_t *more = realloc(r->data, want);
+        if (!more) {
+            r->failed = RES_NO_MEMORY;
+            return false;
+        }
+        r->data = more;
+        r->room = want;
+    }
+    enum result res = r->file->ops->pread(r->file, r->data + kept, want - kept, offset + kept, 0, &got);
+    if (res == RES_OK && got != want - kept)
         res = RES_IO; /* it has become shorter */
     if (res != RES_OK)
         r->failed = res;
-    r->loaded[piece] = res == RES_OK;
+    else
+        r->held = want;
     return res == RES_OK;
 }
 
-/* Are these bytes there, and in memory? */
+/* Are these bytes there, and in memory? What at() has told before is over. */
 static bool have(struct log_reader *r, uint64_t offset, uint64_t len)
 {
     if (offset > r->len || r->len - offset < len)
         return false;
-    if (!r->file || len == 0)
-        return true;
-    for (size_t piece = offset / PIECE; piece <= (offset + len - 1) / PIECE; piece++)
-        if (!r->loaded[piece] && !load_piece(r, piece))
-            return false;
-    return true;
+    bool held = offset >= r->begin && offset + len <= r->begin + r->held;
+    return held || len == 0 || move_window(r, offset, len);
 }
+
+static const uint8_t *at(const struct log_reader *r, uint64_t offset) { return r->data + (offset - r->begin); }
 
 static bool header_at(struct log_reader *r, uint64_t offset, struct log_header *h)
 {
-    return have(r, offset, LOG_HEADER_BYTES) && log_header_get(r->data + offset, r->number, offset, h) &&
+    return have(r, offset, LOG_HEADER_BYTES) && log_header_get(at(r, offset), r->number, offset, h) &&
            h->length <= r->len - offset - LOG_HEADER_BYTES && (h->type == LOG_START) == (offset == 0);
 }
 
@@ -45,36 +64,22 @@ static bool record_at(struct log_reader *r, uint64_t offset, struct log_header *
 {
     if (!header_at(r, offset, h) || !have(r, offset + LOG_HEADER_BYTES, h->length))
         return false;
-    *payload = slice_of(r->data + offset + LOG_HEADER_BYTES, h->length);
+    *payload = slice_of(h->length ? at(r, offset + LOG_HEADER_BYTES) : NULL, h->length);
     return log_payload_ok(h, offset, *payload);
 }
 
-/* Memory for all of it, of which only what is read will be touched. */
-static enum result map_file(struct log_reader *r, struct env *env, const char *path)
+static enum result open_file(struct log_reader *r, struct env *env, const char *path)
 {
-    uint64_t size = 0;
     enum result res = env->ops->open(env, path, ENV_READ, &r->file);
-    if (res != RES_OK)
-        return res;
-    res = r->file->ops->size(r->file, &size);
-    if (res == RES_OK && size > FILE_MAX)
-        res = RES_RANGE;
-    if (res != RES_OK)
-        return res;
-    r->len = (size_t)size;
-    r->loaded = calloc(r->len / PIECE + 1, 1);
-    void *p = mmap(NULL, r->len + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED || !r->loaded)
-        return RES_NO_MEMORY; /* (the mapping, if there is one, is found by nobody: memory is short anyway) */
-    (void)madvise(p, r->len + 1, MADV_HUGEPAGE);
-    r->data = p;
-    return RES_OK;
+    if (res == RES_OK)
+        res = r->file->ops->size(r->file, &r->len);
+    return res == RES_OK && r->len > FILE_MAX ? RES_RANGE : res;
 }
 
 enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number)
 {
     *r = (struct log_reader){.number = number};
-    enum result res = map_file(r, env, path);
+    enum result res = open_file(r, env, path);
     if (res != RES_OK)
         log_reader_close(r);
     return res;
@@ -98,13 +103,9 @@ enum result log_reader_open(struct log_reader *r, struct env *env, const char *p
 
 void log_reader_close(struct log_reader *r)
 {
-    if (!r->file)
-        free(r->data);
-    else if (r->data)
-        (void)munmap(r->data, r->len + 1);
     if (r->file)
         (void)r->file->ops->close(r->file); /* only read */
-    free(r->loaded);
+    free(r->data);
     *r = (struct log_reader){0};
 }
 
@@ -124,19 +125,17 @@ enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_h
 /* The first place at or behind `from` where a header may stand: one that names this log; or `to`. */
 static uint64_t next_candidate(struct log_reader *r, uint64_t from, uint64_t to)
 {
-    uint64_t at = (from + 7) & ~(uint64_t)7;
+    uint64_t place = (from + 7) & ~(uint64_t)7;
     uint64_t last = r->len < LOG_HEADER_BYTES ? 0 : r->len - LOG_HEADER_BYTES + 1;
     if (last > to)
         last = to;
-    while (at < last) {
-        uint64_t end = (at / PIECE + 1) * PIECE;
-        if (end > last)
-            end = last;
-        if (!have(r, at, end - at + 23)) /* the number of a header at end - 1 */
+    while (place < last) {
+        uint64_t end = place + PIECE < last ? place + PIECE : last;
+        if (!have(r, place, end - place + 23)) /* the number of a header at end - 1 */
             return to;
-        for (; at < end; at += 8)
-            if (get_le64(r->data + at + 16) == r->number)
-                return at;
+        for (; place < end; place += 8)
+            if (get_le64(at(r, place + 16)) == r->number)
+                return place;
     }
     return to;
 }
@@ -149,8 +148,8 @@ bool log_reader_says_durable(struct log_reader *r, uint64_t from, uint64_t to, u
         return true;
     if (to > r->len)
         to = r->len;
-    for (uint64_t at = next_candidate(r, from, to); at < to; at = next_candidate(r, at + 8, to))
-        if (record_at(r, at, &h, &payload) && h.durable >= sequence)
+    for (uint64_t place = next_candidate(r, from, to); place < to; place = next_candidate(r, place + 8, to))
+        if (record_at(r, place, &h, &payload) && h.durable >= sequence)
             return true;
     return false;
 }
@@ -159,9 +158,10 @@ bool log_reader_skip(struct log_reader *r)
 {
     struct log_header h;
     struct slice payload;
-    for (uint64_t at = next_candidate(r, r->offset, r->len); at < r->len; at = next_candidate(r, at + 8, r->len))
-        if (record_at(r, at, &h, &payload)) {
-            r->offset = at;
+    for (uint64_t place = next_candidate(r, r->offset, r->len); place < r->len;
+         place = next_candidate(r, place + 8, r->len))
+        if (record_at(r, place, &h, &payload)) {
+            r->offset = place;
             return true;
         }
     return false;
@@ -171,7 +171,7 @@ uint64_t log_reader_torn(struct log_reader *r)
 {
     if (!have(r, r->offset, LOG_HEADER_BYTES))
         return 0;
-    const uint8_t *p = r->data + r->offset;
+    const uint8_t *p = at(r, r->offset);
     uint64_t rest = r->len - r->offset, claimed = LOG_HEADER_BYTES + (uint64_t)get_le32(p + 8);
     if (get_le64(p + 16) != r->number) /* zeros, or a former life of the file */
         return 0;
@@ -190,7 +190,7 @@ enum result log_peek(struct env *env, const char *path, uint64_t number, struct 
     (void)file->ops->close(file);
     if (res != RES_OK)
         return res;
-    struct log_reader r = {.number = number, .data = bytes, .len = got};
+    struct log_reader r = {.number = number, .data = bytes, .len = got, .held = got};
     struct slice payload;
     if (!record_at(&r, 0, h, &payload) || h->type != LOG_START || !log_start_get(payload, s))
         return RES_NOT_FOUND;

@@ -1,6 +1,6 @@
 /* Reading one log file back, record by record; the bytes are described in log_format.h. What is asked for is read in
- * pieces into memory for the whole file, which is at most a segment: what nobody needs is neither read nor checked. Used by
- * recovery, by the offline checker and by the fuzzer. */
+ * a window of a megabyte, or of the length of the record where that is more: what nobody needs is neither read nor
+ * checked. Used by recovery, by the offline checker and by the fuzzer. */
 #ifndef VARVE_FRONT_LOG_READER_H
 #define VARVE_FRONT_LOG_READER_H
 
@@ -8,12 +8,13 @@
 
 struct log_reader {
     uint64_t number;
-    uint8_t *data;
-    size_t len;
-    struct env_file *file; /* NULL: all is there, and data is malloc'd */
-    uint8_t *loaded;       /* a flag for each piece */
-    enum result failed;    /* of a read: then nothing that is said below about missing records counts */
-    uint64_t offset;       /* of the next record */
+    uint64_t len;
+    struct env_file *file; /* NULL: all of it is held */
+    uint8_t *data;         /* the window, from `begin` on; malloc'd */
+    uint64_t begin;
+    size_t held, room;
+    enum result failed; /* of a read: then nothing that is said below about missing records counts */
+    uint64_t offset;    /* of the next record */
     struct log_start start;
     struct log_header start_header;
 };
@@ -29,7 +30,7 @@ enum result log_reader_open(struct log_reader *r, struct env *env, const char *p
 enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number) MUST_CHECK;
 void log_reader_close(struct log_reader *r);
 /* The record at offset; moves behind it. Of groups that end at or below `known` only the header is looked at, and *payload
- * is empty. */
+ * is empty. The payload is there until the reader is used again. */
 enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_header *h, struct slice *payload);
 /* In [from, to): does a valid record say that the sequence was durable when it was written? */
 bool log_reader_says_durable(struct log_reader *r, uint64_t from, uint64_t to, uint64_t sequence);

@@ -325,6 +325,26 @@ static enum result replay_batch(struct recovery *r, struct log_batch *b, uint64_
     return res;
 }
 
+#define AHEAD 16 /* batches */
+
+/* Fetches what inserting the next batches will touch: one memory access waits for the other otherwise, for each key. */
+static void prefetch_batches(const struct memtable *m, struct slice batches, uint32_t count)
+{
+    struct log_batch b;
+    struct batch_record record;
+    uint64_t hashes[AHEAD];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count && n < AHEAD && log_batch_take(&batches, &b); i++) {
+        if (b.records == 0)
+            continue;
+        log_record_take(&b.record_bytes, &record);
+        hashes[n] = engine_hash(record.key.bytes);
+        memtable_prefetch(m, hashes[n++]);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        (void)memtable_prefetch_node(m, hashes[i]);
+}
+
 /* RES_INVALID: its batches do not hold up. They are all checked before the first is applied. */
 static enum result replay_group(struct recovery *r, const struct log_header *h, struct slice payload)
 {
@@ -337,6 +357,8 @@ static enum result replay_group(struct recovery *r, const struct log_header *h, 
         return RES_INVALID;
     r->f->recovered_bytes += payload.len;
     for (uint32_t i = 0; i < h->batches; i++) {
+        if (i % AHEAD == 0)
+            prefetch_batches(r->f->active, payload, h->batches - i);
         if (!log_batch_take(&payload, &b))
             return RES_INVALID;
         enum result res = h->first + i > r->boundary ? replay_batch(r, &b, h->first + i) : RES_OK;

@@ -38,7 +38,7 @@ static void read_batches(struct slice payload, uint32_t batches)
 
 static void read_all(const uint8_t *data, size_t size)
 {
-    struct log_reader r = {.number = 1, .len = size, .data = malloc(size ? size : 1)};
+    struct log_reader r = {.number = 1, .len = size, .held = size, .data = malloc(size ? size : 1)};
     struct log_header h;
     struct slice payload;
     memcpy(r.data, data, size);

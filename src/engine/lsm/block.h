@@ -60,6 +60,10 @@ _Static_assert(sizeof(struct block) == 64, "the image of a block starts on a cac
 size_t block_memory(uint32_t image_len);
 struct block *block_memory_take(uint32_t image_len); /* uninitialised; NULL: none */
 void block_memory_give(struct block *b, uint32_t image_len);
+/* Called now and then, with a monotonic time in ns: what was not needed for some seconds goes back to the system. */
+void block_memory_trim(uint64_t now);
+/* The capacity of all caches has changed by so many bytes. */
+void block_memory_capacity(int64_t change);
 
 /* Takes another reference; false when the last one is gone already (the block was evicted a moment ago). Inside an
  * epoch section, or by who holds a reference. */

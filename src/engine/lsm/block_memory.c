@@ -8,9 +8,10 @@
  *     region   2 MiB, aligned, on a huge page where the system has one; consists of
  *     chunks   256 KiB, each for blocks of one size class (multiples of 128 bytes), or free for any class
  *
- * A chunk whose blocks are all free is free for any class, a region whose chunks are all free goes back to the system
- * when too many are: a new one has to be cleared by the kernel, page after page. Larger blocks come from malloc, and
- * under AddressSanitizer all do.
+ * A chunk whose blocks are all free is free for any class. A region whose chunks are all free stays for a while, because
+ * the kernel would have to clear a new one: a compaction needs as much at its end as it gives back a moment later. What
+ * lay free all through some seconds goes back to the system; at once what is beyond the caches' capacity. Larger blocks
+ * come from malloc, and under AddressSanitizer all do.
  *
  * One lock for all: it is held for some ten instructions, and only by who reads a block from a file or lets one go. It
  * is a leaf, and no test's scheduler changes threads under it. */
@@ -26,7 +27,9 @@
 #define STEP 128
 #define CLASSES 64 /* up to 8 KiB */
 #define HEADER STEP
-#define KEPT_SHARE 8 /* of all regions so many may lie free */
+#define KEPT_SHARE 8 /* of all regions so many may lie free, beyond the capacity */
+#define DECAY_NS 10000000000u
+#define TRIM_MOST 16 /* regions given back under one hold of the lock */
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ALWAYS_MALLOC 1
@@ -56,6 +59,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct chunk *partial[CLASSES]; /* with something free */
 static struct chunk *free_chunks;
 static unsigned regions, free_regions;
+static unsigned always_free; /* so many regions were free at every moment since decay_from */
+static uint64_t decay_from;
+static uint64_t capacity;
 
 static void list_add(struct chunk **list, struct chunk *c)
 {
@@ -114,8 +120,8 @@ static struct chunk *new_chunk(size_t class)
         return NULL;
     struct chunk *c = free_chunks, *region = region_of(c);
     list_remove(c);
-    if (region->region_used++ == 0)
-        free_regions--;
+    if (region->region_used++ == 0 && --free_regions < always_free)
+        always_free = free_regions;
     c->free = NULL;
     c->used = c->fresh = 0;
     c->size = (uint32_t)((class + 1) * STEP);
@@ -151,8 +157,38 @@ static void give(void *p)
         return;
     list_remove(c);
     list_add(&free_chunks, c);
-    if (--region->region_used == 0 && ++free_regions > 1 + regions / KEPT_SHARE)
+    if (--region->region_used == 0 && ++free_regions > 1 + regions / KEPT_SHARE && regions * REGION > capacity)
         drop_region(region);
+}
+
+static struct chunk *find_free_region(void)
+{
+    struct chunk *c = free_chunks;
+    while (c && region_of(c)->region_used)
+        c = c->next;
+    return c ? region_of(c) : NULL;
+}
+
+void block_memory_trim(uint64_t now)
+{
+    pthread_mutex_lock(&lock);
+    if (now - decay_from >= DECAY_NS) {
+        struct chunk *region;
+        for (int i = 0; i < TRIM_MOST && always_free && (region = find_free_region()) != NULL; i++, always_free--)
+            drop_region(region);
+        if (!always_free) {
+            always_free = free_regions;
+            decay_from = now;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void block_memory_capacity(int64_t change)
+{
+    pthread_mutex_lock(&lock);
+    capacity += (uint64_t)change;
+    pthread_mutex_unlock(&lock);
 }
 
 static bool from_malloc(size_t bytes) { return ALWAYS_MALLOC || bytes > CLASSES * STEP; }

@@ -11,6 +11,7 @@ struct cache *cache_new(uint64_t capacity)
         return NULL;
     memset(c, 0, sizeof *c);
     c->capacity = capacity;
+    block_memory_capacity((int64_t)capacity);
     os_mutex_init(&c->lock);
     return c;
 }
@@ -19,6 +20,7 @@ void cache_free(struct cache *c)
 {
     if (!c)
         return;
+    block_memory_capacity(-(int64_t)c->capacity);
     os_mutex_fini(&c->lock);
     free(c->tables);
     free(c);
@@ -87,7 +89,8 @@ static void shrink(struct cache *c, bool whole)
 
 void cache_set_capacity(struct cache *c, uint64_t bytes)
 {
-    __atomic_store_n(&c->capacity, bytes, __ATOMIC_RELAXED);
+    uint64_t before = __atomic_exchange_n(&c->capacity, bytes, __ATOMIC_RELAXED);
+    block_memory_capacity((int64_t)(bytes - before));
     shrink(c, true);
 }
 

@@ -115,6 +115,7 @@ static void work(void *arg)
             continue;
         os_mutex_unlock(&lsm->lock);
         epoch_poll();
+        block_memory_trim(now(lsm));
         os_mutex_lock(&lsm->lock);
         if (!lsm->gone && !lsm->stopping)
             (void)os_cond_wait_for(&lsm->work, &lsm->lock, wait_ns < IDLE_NS ? wait_ns : IDLE_NS);
