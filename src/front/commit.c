@@ -222,8 +222,10 @@ static enum result reserve_table(struct front *f)
 static enum result reserve_memory(struct front *f, const struct batch *b)
 {
     uint64_t need = 0;
-    for (size_t i = 0; i < b->count; i++)
+    for (size_t i = 0; i < b->count; i++) {
+        memtable_prefetch(f->active, b->records[i].key.hash); /* has come when the batch is inserted */
         need += memtable_need(b->records[i].key.bytes.len, b->records[i].value.len);
+    }
     if (need > MEMTABLE_ROOM)
         return RES_INVALID;
     if (b->table)
