@@ -99,8 +99,10 @@ void memtable_reset(struct memtable *m)
     atomic_store_explicit(&m->used, 0, memory_order_relaxed);
     atomic_store_explicit(&m->records, 0, memory_order_relaxed);
     atomic_store_explicit(&m->nodes, 0, memory_order_relaxed);
-    atomic_store_explicit(&m->meta_last, NULL, memory_order_relaxed);
-    atomic_store_explicit(&m->meta_count, 0, memory_order_relaxed);
+    for (int i = 0; i < CHAINS; i++) {
+        atomic_store_explicit(&m->chains[i].last, NULL, memory_order_relaxed);
+        atomic_store_explicit(&m->chains[i].count, 0, memory_order_relaxed);
+    }
     m->first_sequence = 0;
     make_skip_head(m);
 }
@@ -215,7 +217,7 @@ static bool follows_last(const struct memtable *m, struct slice key)
     return !next || slice_cmp(key, memtable_node_key(next)) < 0;
 }
 
-static void skip_insert(struct memtable *m, struct memtable_node *n)
+void memtable_skip_insert(struct memtable *m, struct memtable_node *n)
 {
     struct memtable_node **before = m->last_before, *last = m->last_skip;
     int height = atomic_load_explicit(&m->height, memory_order_relaxed);
@@ -254,11 +256,25 @@ static inline void count_up(_Atomic uint64_t *counter) /* one writer: no locked 
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+static struct memtable_chain *chain_for(struct memtable *m, struct slice key)
+{
+    switch (key.len ? key.data[0] : 0) {
+    case REGION_META:
+        return &m->chains[CHAIN_META];
+    case REGION_ELEMENT:
+        return &m->chains[CHAIN_ELEMENT];
+    case REGION_EXPIRY:
+        return &m->chains[CHAIN_EXPIRY];
+    default:
+        return &m->chains[CHAIN_OTHER];
+    }
+}
+
 static void insert_node(struct memtable *m, const struct engine_key *key, uint8_t kind, struct slice value,
                         uint64_t sequence)
 {
-    bool meta = key->bytes.len && key->bytes.data[0] == REGION_META;
-    int height = meta ? 0 : random_height(m);
+    struct memtable_chain *chain = chain_for(m, key->bytes);
+    int height = chain == &m->chains[CHAIN_META] ? 0 : random_height(m);
     size_t key_end = (offsetof(struct memtable_node, key) + key->bytes.len + 7) & ~(size_t)7;
     size_t extra =
         key_end - offsetof(struct memtable_node, key) - key->bytes.len + offsetof(struct memtable_version, data);
@@ -269,16 +285,11 @@ static void insert_node(struct memtable *m, const struct engine_key *key, uint8_
     n->key_len = (uint16_t)key->bytes.len;
     n->height = (uint8_t)height;
     n->overwrites = 0;
-    n->before = NULL;
+    n->before = atomic_load_explicit(&chain->last, memory_order_relaxed);
     memcpy(n->key, key->bytes.data, key->bytes.len);
     atomic_init(&n->newest, v);
-    if (meta) {
-        n->before = atomic_load_explicit(&m->meta_last, memory_order_relaxed);
-        atomic_store_explicit(&m->meta_last, n, memory_order_release);
-        count_up(&m->meta_count);
-    } else {
-        skip_insert(m, n);
-    }
+    atomic_store_explicit(&chain->last, n, memory_order_release);
+    count_up(&chain->count);
     _Atomic(uintptr_t) *bucket = &m->buckets[key->hash & m->mask];
     uintptr_t word = atomic_load_explicit(bucket, memory_order_relaxed);
     atomic_init(&n->next, bucket_head(word));

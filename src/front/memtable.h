@@ -1,13 +1,13 @@
 /* A memtable: the newest commits, in memory, several versions per key.
  *
  * A hash table leads from a key to its node, and a node to its versions, newest first, each with the sequence number of
- * its commit. Looking up and overwriting, which is what commands do, therefore never pays for order. Order is kept in
- * two ways:
- *   - the nodes of all regions but REGION_META stand in a skiplist from their first insert: they are few, or read in
- *     order right away (elements, expiry index, dead ranges);
- *   - the nodes of REGION_META, one per key of a client, are only chained up as they come, and put in order when
- *     somebody asks: sorted runs, merged like a binary counter, built under a mutex that only readers take. This is
- *     what keeps the write latch's hold short: an ordered insert costs more than all the rest of a commit.
+ * its commit. Looking up and overwriting, which is what commands do, therefore never pays for order. Nor does a commit:
+ * nodes are only chained up as they come, for each of some groups of regions, and put in order when somebody asks, under
+ * a mutex that only readers take. An ordered insert costs more than all the rest of a commit, so this is what keeps the
+ * write latch's hold short; and of most elements nobody asks before they are flushed. Order is made in two ways:
+ *   - a few new nodes go into a skiplist, one for all groups: so a reader that follows each write pays no more than the
+ *     writer would have (not those of REGION_META: all of them are walked through rarely, and then by thousands);
+ *   - many become a sorted run, and runs are merged like a binary counter.
  *
  * Memory is one mapping, handed out from its start and never given back before all of it is: a node or version once
  * seen stays where it is for as long as the memtable is referenced. The mapping asks for huge pages, and a thread in
@@ -32,6 +32,21 @@ struct memtable_run;
 struct memtable_garbage;
 struct memtable_free;
 
+/* Nodes that are put in order together. */
+enum { CHAIN_META, CHAIN_ELEMENT, CHAIN_EXPIRY, CHAIN_OTHER, CHAINS };
+
+struct memtable_chain {
+    /* The writer's. */
+    _Atomic(struct memtable_node *) last; /* newest node; each names the one before it */
+    _Atomic uint64_t count;
+
+    /* Written under order_lock. */
+    _Atomic(struct memtable_node *) ordered_last; /* it and all before it are in the runs or the skiplist */
+    uint64_t ordered_count;
+    struct memtable_run *runs[MEMTABLE_MAX_RUNS]; /* longest first */
+    _Atomic int run_count;
+};
+
 struct memtable {
     /* What readers need for a look-up: written when the memtable is made. */
     _Atomic(uintptr_t) *buckets; /* node address, and in its high 16 bits a filter over the chain */
@@ -42,24 +57,20 @@ struct memtable {
     /* The writer's. Readers may look at them for statistics. */
     _Atomic uint64_t used; /* bytes of the mapping handed out */
     _Atomic uint64_t records, nodes;
-    _Atomic(struct memtable_node *) meta_last; /* newest REGION_META node; each names the one before it */
-    _Atomic uint64_t meta_count;
-    _Atomic int height; /* of the skiplist */
     uint64_t random;
-    uint64_t first_sequence;         /* 0: empty */
-    struct memtable_node *last_skip; /* of the skiplist, inserted last: its right neighbour may be next */
-    struct memtable_node *last_before[MEMTABLE_MAX_HEIGHT]; /* and what stood before it */
-    uint64_t settled;                                       /* see memtable_insert */
-    struct memtable_garbage *garbage, *garbage_last;        /* memtable_prune.c */
+    uint64_t first_sequence;                         /* 0: empty */
+    uint64_t settled;                                /* see memtable_insert */
+    struct memtable_garbage *garbage, *garbage_last; /* memtable_prune.c */
     struct memtable_free *free[MEMTABLE_FREE_LISTS];
     _Atomic uint64_t pruned;
 
-    /* The order of REGION_META, guarded by order_lock. (clang 14 knows no GUARDED_BY on members in C.) */
+    /* The order, changed under order_lock, which only who reads in order takes. (clang 14 knows no GUARDED_BY on members
+     * in C.) */
     struct os_mutex order_lock;
-    struct memtable_node *ordered_last; /* it and all before it are in the runs */
-    uint64_t ordered_count;
-    struct memtable_run *runs[MEMTABLE_MAX_RUNS]; /* longest first */
-    int run_count;
+    struct memtable_chain chains[CHAINS];
+    _Atomic int height;              /* of the skiplist */
+    struct memtable_node *last_skip; /* of the skiplist, inserted last: its right neighbour may be next */
+    struct memtable_node *last_before[MEMTABLE_MAX_HEIGHT]; /* and what stood before it */
 
     uint8_t *memory;
     uint64_t capacity;  /* bytes of the mapping */
@@ -134,7 +145,7 @@ struct memtable_version {
 struct memtable_node {
     _Atomic(struct memtable_node *) next; /* in the bucket's chain */
     _Atomic(struct memtable_version *) newest;
-    struct memtable_node *before; /* REGION_META: the one inserted before it */
+    struct memtable_node *before; /* the one of its chain inserted before it */
     uint32_t hash;                /* high half */
     uint16_t key_len;
     uint8_t height;     /* of its tower, which lies below it in memory; 0 in REGION_META */
@@ -166,10 +177,16 @@ static inline bool memtable_entry_less(const struct memtable_entry *a, const str
         return a->prefix < b->prefix;
     return slice_cmp(memtable_node_key(a->node), memtable_node_key(b->node)) < 0;
 }
-/* memtable_sort.c; `spare` has room for n as well. */
-void memtable_sort(struct memtable_entry *e, size_t n, struct memtable_entry *spare);
+/* The first eight bytes behind the first `skip`, as a number that orders like them. */
+uint64_t memtable_key_prefix(struct slice key, size_t skip);
+/* How many bytes at their beginning the keys share, up to `most`. */
+size_t memtable_key_common(struct slice a, struct slice b, size_t most);
+/* memtable_sort.c; the entries' prefixes lie behind `skip` bytes that all keys share; `spare` has room for n as well. */
+void memtable_sort(struct memtable_entry *e, size_t n, size_t skip, struct memtable_entry *spare);
 void memtable_merge_entries(const struct memtable_entry *a, size_t na, const struct memtable_entry *b, size_t nb,
                             struct memtable_entry *out);
+/* Puts a node into the skiplist; under order_lock. */
+void memtable_skip_insert(struct memtable *m, struct memtable_node *n);
 /* First node of the skiplist with key >= target; with `before`, the last node of each level whose key is below it. */
 struct memtable_node *memtable_skip_find(struct memtable *m, struct slice target, struct memtable_node **before);
 void memtable_runs_free(struct memtable *m);

@@ -1,27 +1,32 @@
-/* The memtable in order: sorted runs of REGION_META on demand, and iterators over runs and skiplist.
+/* The memtable in order: sorted runs and skiplist on demand, and iterators over them.
  *
- * Runs. Nodes of REGION_META form a chain, newest first. Whoever opens an iterator over that region takes order_lock,
- * walks the chain back to the newest node that is in a run already, sorts what it met into a new run, and merges runs
- * while the last two are of similar length: so there are few runs, and each node is merged a logarithmic number of
- * times. Keys are unique over all runs, because a node is. A run never changes; iterators count references, so a merge
- * may drop a run that is being read. Entries and how they are sorted: memtable_sort.c.
+ * Nodes form chains, newest first, one for each group of regions. Whoever opens an iterator takes order_lock when a chain
+ * that its range touches has nodes that are not in order yet, or has runs, and walks it back to the newest node that is.
+ * Up to SKIP_TAIL nodes go into the skiplist. More, or those of REGION_META, are sorted into a new run, and runs are
+ * merged while the last two are of similar length: so there are few, and each node is merged a logarithmic number of
+ * times. Keys are unique over runs and skiplist, because a node is. A run never changes; iterators count references, so
+ * a merge may drop a run that is being read. Nodes that come into the skiplist later do not concern who reads it already:
+ * their versions are younger than his snapshot. Entries and how they are sorted: memtable_sort.c.
  *
- * A caller that may not wait sorts at most NOWAIT_TAIL new nodes and merges at most NOWAIT_MERGE entries; what would
- * be more answers RES_WOULD_BLOCK or leaves one run more.
+ * A caller that may not wait sorts at most NOWAIT_TAIL new nodes of REGION_META, puts no run together from others, and
+ * merges at most NOWAIT_MERGE entries; what would be more answers RES_WOULD_BLOCK or leaves one run more.
  *
- * Iterators. An iterator stands on one source (a run or the skiplist) per region group; keys are unique over the
- * sources, so the next record is the least of the sources' current ones. A source keeps its current node; changing
- * direction seeks all sources again. */
+ * Iterators. An iterator stands on each run and on the skiplist; keys are unique over these sources, so the next record
+ * is the least of the sources' current ones. A source keeps its current node; changing direction seeks all sources
+ * again. */
 #include "front/memtable.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
 
 #define NOWAIT_TAIL 2000
 #define NOWAIT_MERGE 8000
-#define AHEAD 6 /* nodes between two steps of looking ahead */
+#define SKIP_TAIL 500
+#define LOCK_TRIES 200 /* order_lock is mostly held for less than a microsecond */
+#define AHEAD 6        /* nodes between two steps of looking ahead */
 
 struct memtable_run {
     _Atomic uint32_t refs;
@@ -49,15 +54,18 @@ static void run_unref(struct memtable_run *run)
 void memtable_runs_free(struct memtable *m)
 {
     os_mutex_lock(&m->order_lock);
-    for (int i = 0; i < m->run_count; i++)
-        run_unref(m->runs[i]);
-    m->run_count = 0;
-    m->ordered_last = NULL;
-    m->ordered_count = 0;
+    for (int k = 0; k < CHAINS; k++) {
+        struct memtable_chain *c = &m->chains[k];
+        for (int i = 0; i < c->run_count; i++)
+            run_unref(c->runs[i]);
+        c->run_count = 0;
+        c->ordered_last = NULL;
+        c->ordered_count = 0;
+    }
     os_mutex_unlock(&m->order_lock);
 }
 
-static uint64_t key_prefix(struct slice key, size_t skip)
+uint64_t memtable_key_prefix(struct slice key, size_t skip)
 {
     uint64_t prefix = 0;
     if (key.len >= skip + 8)
@@ -74,7 +82,7 @@ static int entry_cmp(const struct memtable_entry *e, uint64_t prefix, struct sli
     return slice_cmp(memtable_node_key(e->node), key);
 }
 
-static size_t common(struct slice a, struct slice b, size_t most)
+size_t memtable_key_common(struct slice a, struct slice b, size_t most)
 {
     size_t n = a.len < b.len ? a.len : b.len, i = 0;
     if (n > most)
@@ -86,38 +94,30 @@ static size_t common(struct slice a, struct slice b, size_t most)
 
 /* Fills entries [0, room) from their end with the nodes from `last` back to the last ordered one; returns the number of
  * places left. What all keys share is guessed from the two ends, and put right should a key between them not share it. */
-static size_t take_tail(struct memtable *m, struct memtable_node *last, struct memtable_run *run, size_t room)
-    REQUIRES(m->order_lock)
+static size_t take_tail(const struct memtable_chain *c, struct memtable_node *last, struct memtable_run *run,
+                        size_t room)
 {
     struct slice key = memtable_node_key(last);
-    size_t i = room, guess = last->before ? common(key, memtable_node_key(last->before), key.len) : 1, skip = guess;
-    for (struct memtable_node *at = last; at != m->ordered_last; at = at->before) {
+    size_t i = room, guess = last->before ? memtable_key_common(key, memtable_node_key(last->before), key.len) : 1,
+           skip = guess;
+    const struct memtable_node *stop = atomic_load_explicit(&c->ordered_last, memory_order_relaxed);
+    for (struct memtable_node *at = last; at != stop; at = at->before) {
         struct slice k = memtable_node_key(at);
         assert(i > 0);
-        skip = common(key, k, skip);
-        run->entries[--i] = (struct memtable_entry){key_prefix(k, skip), at};
+        skip = memtable_key_common(key, k, skip);
+        run->entries[--i] = (struct memtable_entry){memtable_key_prefix(k, skip), at};
     }
     if (skip != guess)
         for (size_t j = i; j < room; j++)
-            run->entries[j].prefix = key_prefix(memtable_node_key(run->entries[j].node), skip);
+            run->entries[j].prefix = memtable_key_prefix(memtable_node_key(run->entries[j].node), skip);
     run->skip = skip;
     return i;
 }
 
-/* Sorts the nodes inserted since the last call into one more run. */
-static enum result order_tail(struct memtable *m, bool nowait) REQUIRES(m->order_lock)
+/* Sorts the nodes from `last` back to the last ordered one, at most `room`, into one more run. The chain is walked once,
+ * every node being a cache miss. */
+static enum result order_as_run(struct memtable_chain *c, struct memtable_node *last, size_t room)
 {
-    uint64_t count = atomic_load_explicit(&m->meta_count, memory_order_relaxed);
-    if (nowait && count > m->ordered_count + NOWAIT_TAIL)
-        return RES_WOULD_BLOCK;
-    struct memtable_node *last = atomic_load_explicit(&m->meta_last, memory_order_acquire);
-    if (last == m->ordered_last)
-        return RES_OK;
-    /* The counter is raised after the chain: the chain from `last` is at most one longer than what it says now. The
-     * chain is walked once, every node being a cache miss. */
-    size_t room = (size_t)(atomic_load_explicit(&m->meta_count, memory_order_acquire) - m->ordered_count) + 1;
-    if (m->run_count == MEMTABLE_MAX_RUNS)
-        return nowait ? RES_WOULD_BLOCK : RES_NO_MEMORY;
     struct memtable_run *run = run_new(room);
     struct memtable_entry *spare = malloc(room * sizeof(*spare));
     if (!run || !spare) {
@@ -125,29 +125,66 @@ static enum result order_tail(struct memtable *m, bool nowait) REQUIRES(m->order
         free(spare);
         return RES_NO_MEMORY;
     }
-    size_t i = take_tail(m, last, run, room), n = room - i;
+    size_t i = take_tail(c, last, run, room), n = room - i;
     memmove(run->entries, run->entries + i, n * sizeof(run->entries[0]));
     run->count = n;
-    memtable_sort(run->entries, n, spare);
+    memtable_sort(run->entries, n, run->skip, spare);
     free(spare);
-    m->runs[m->run_count++] = run;
-    m->ordered_last = last;
-    m->ordered_count += n;
+    c->runs[c->run_count++] = run;
+    c->ordered_count += n;
     return RES_OK;
+}
+
+/* The same into the skiplist, in the order in which they came: often it is theirs. */
+static void order_in_skiplist(struct memtable *m, struct memtable_chain *c, struct memtable_node *last)
+    REQUIRES(m->order_lock)
+{
+    struct memtable_node *nodes[SKIP_TAIL];
+    const struct memtable_node *stop = atomic_load_explicit(&c->ordered_last, memory_order_relaxed);
+    size_t n = 0;
+    for (struct memtable_node *at = last; at != stop; at = at->before) {
+        assert(n < SKIP_TAIL);
+        nodes[n++] = at;
+    }
+    c->ordered_count += n;
+    while (n > 0)
+        memtable_skip_insert(m, nodes[--n]);
+}
+
+/* Puts the nodes inserted since the last call in order. */
+static enum result order_tail(struct memtable *m, struct memtable_chain *c, bool nowait) REQUIRES(m->order_lock)
+{
+    bool meta = c == &m->chains[CHAIN_META];
+    struct memtable_node *last = atomic_load_explicit(&c->last, memory_order_acquire);
+    if (last == atomic_load_explicit(&c->ordered_last, memory_order_relaxed))
+        return RES_OK;
+    /* The counter is raised after the chain: the chain from `last` is at most one longer than what it says now. */
+    size_t room = (size_t)(atomic_load_explicit(&c->count, memory_order_acquire) - c->ordered_count) + 1;
+    enum result res = RES_OK;
+    if (!meta && room <= SKIP_TAIL)
+        order_in_skiplist(m, c, last);
+    else if (nowait && (!meta || room > NOWAIT_TAIL || c->run_count == MEMTABLE_MAX_RUNS))
+        res = RES_WOULD_BLOCK;
+    else
+        res = c->run_count == MEMTABLE_MAX_RUNS ? RES_NO_MEMORY : order_as_run(c, last, room);
+    if (res == RES_OK)
+        atomic_store_explicit(&c->ordered_last, last, memory_order_release);
+    return res;
 }
 
 /* Two runs whose prefixes lie at different places in the keys. */
 static void merge_unlike(const struct memtable_run *a, const struct memtable_run *b, struct memtable_run *out)
 {
     struct slice first = memtable_node_key(a->entries[0].node);
-    out->skip = common(first, memtable_node_key(b->entries[0].node), a->skip < b->skip ? a->skip : b->skip);
+    out->skip =
+        memtable_key_common(first, memtable_node_key(b->entries[0].node), a->skip < b->skip ? a->skip : b->skip);
     for (size_t i = 0, j = 0; i + j < a->count + b->count;) {
         struct memtable_node *n = i < a->count ? a->entries[i].node : NULL;
         struct memtable_node *o = j < b->count ? b->entries[j].node : NULL;
         bool second = !n || (o && slice_cmp(memtable_node_key(o), memtable_node_key(n)) < 0);
         struct memtable_entry *e = &out->entries[i + j];
         e->node = second ? o : n;
-        e->prefix = key_prefix(memtable_node_key(e->node), out->skip);
+        e->prefix = memtable_key_prefix(memtable_node_key(e->node), out->skip);
         i += !second;
         j += second;
     }
@@ -156,16 +193,16 @@ static void merge_unlike(const struct memtable_run *a, const struct memtable_run
 /* Do the keys of both share what the prefixes leave out? */
 static bool alike(const struct memtable_run *a, const struct memtable_run *b)
 {
-    return a->skip == b->skip &&
-           common(memtable_node_key(a->entries[0].node), memtable_node_key(b->entries[0].node), a->skip) == a->skip;
+    return a->skip == b->skip && memtable_key_common(memtable_node_key(a->entries[0].node),
+                                                     memtable_node_key(b->entries[0].node), a->skip) == a->skip;
 }
 
 /* Merges the last two runs while they are of similar length, or, with `all`, until one is left. */
-static enum result merge_runs(struct memtable *m, bool all, bool nowait) REQUIRES(m->order_lock)
+static enum result merge_runs(struct memtable_chain *c, bool all, bool nowait)
 {
-    while (m->run_count > 1) {
-        struct memtable_run *a = m->runs[m->run_count - 2], *b = m->runs[m->run_count - 1];
-        if (!all && a->count > 2 * b->count && m->run_count < MEMTABLE_MAX_RUNS / 2)
+    while (c->run_count > 1) {
+        struct memtable_run *a = c->runs[c->run_count - 2], *b = c->runs[c->run_count - 1];
+        if (!all && a->count > 2 * b->count && c->run_count < MEMTABLE_MAX_RUNS / 2)
             break;
         if (nowait && a->count + b->count > NOWAIT_MERGE)
             break;
@@ -178,7 +215,7 @@ static enum result merge_runs(struct memtable *m, bool all, bool nowait) REQUIRE
         } else {
             merge_unlike(a, b, run);
         }
-        m->runs[--m->run_count - 1] = run;
+        c->runs[--c->run_count - 1] = run;
         run_unref(a);
         run_unref(b);
     }
@@ -187,12 +224,15 @@ static enum result merge_runs(struct memtable *m, bool all, bool nowait) REQUIRE
 
 enum result memtable_order(struct memtable *m)
 {
+    enum result res = RES_OK;
     os_mutex_lock(&m->order_lock);
-    enum result res = merge_runs(m, false, false);
-    if (res == RES_OK)
-        res = order_tail(m, false);
-    if (res == RES_OK)
-        res = merge_runs(m, true, false);
+    for (int i = 0; i < CHAINS && res == RES_OK; i++) {
+        res = merge_runs(&m->chains[i], false, false);
+        if (res == RES_OK)
+            res = order_tail(m, &m->chains[i], false);
+        if (res == RES_OK)
+            res = merge_runs(&m->chains[i], true, false);
+    }
     os_mutex_unlock(&m->order_lock);
     return res;
 }
@@ -216,7 +256,7 @@ struct memtable_iter {
     _Atomic uint64_t *steps; /* or NULL */
     int current;             /* source it stands on */
     int count;
-    struct source sources[MEMTABLE_MAX_RUNS + 1];
+    struct source sources[CHAINS * MEMTABLE_MAX_RUNS + 1];
     uint8_t bounds[];
 };
 
@@ -238,10 +278,8 @@ static void run_at(struct source *s, size_t pos)
 /* Index of the first entry with key >= target. */
 static size_t run_find(const struct memtable_run *run, struct slice target)
 {
-    if (target.len == 0 || target.data[0] != REGION_META)
-        return target.len && target.data[0] > REGION_META ? run->count : 0;
     size_t low = 0, high = run->count;
-    if (high == 0)
+    if (high == 0 || target.len == 0)
         return 0;
     struct slice shared = memtable_node_key(run->entries[0].node);
     shared.len = run->skip;
@@ -249,7 +287,7 @@ static size_t run_find(const struct memtable_run *run, struct slice target)
     int c = slice_cmp(start, shared);
     if (c != 0)
         return c < 0 ? 0 : high; /* a target that ends within what all share is below them */
-    uint64_t prefix = key_prefix(target, run->skip);
+    uint64_t prefix = memtable_key_prefix(target, run->skip);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (entry_cmp(&run->entries[middle], prefix, target) < 0)
@@ -428,47 +466,82 @@ void memtable_iter_count(struct iter *it, _Atomic uint64_t *steps) { iter_of(it)
 
 static const struct iter_ops memtable_iter_ops = {mi_seek, mi_seek_last, mi_next, mi_prev, mi_close};
 
-/* References to the runs that hold all of REGION_META up to now. */
-static enum result take_runs(struct memtable_iter *mi, bool nowait)
+/* Is all of it in the skiplist? */
+static bool only_skiplist(const struct memtable *m, const struct memtable_chain *c)
+{
+    return c != &m->chains[CHAIN_META] && atomic_load_explicit(&c->run_count, memory_order_acquire) == 0 &&
+           atomic_load_explicit(&c->ordered_last, memory_order_acquire) ==
+               atomic_load_explicit(&c->last, memory_order_acquire);
+}
+
+static bool lock_order(struct memtable *m, bool nowait) TRY_ACQUIRES(true, m->order_lock)
+{
+    if (!nowait) {
+        os_mutex_lock(&m->order_lock);
+        return true;
+    }
+    for (int tries = 0; tries < LOCK_TRIES; tries++)
+        if (os_mutex_try(&m->order_lock))
+            return true;
+    return false;
+}
+
+/* Puts the chain in order, and takes references to its runs. */
+static enum result take_chain(struct memtable_iter *mi, struct memtable_chain *c, bool nowait)
 {
     struct memtable *m = mi->m;
-    if (!nowait)
-        os_mutex_lock(&m->order_lock);
-    else if (!os_mutex_try(&m->order_lock))
+    if (only_skiplist(m, c))
+        return RES_OK;
+    if (!lock_order(m, nowait))
         return RES_WOULD_BLOCK;
-    enum result res = order_tail(m, nowait);
+    enum result res = order_tail(m, c, nowait);
     if (res == RES_OK)
-        res = merge_runs(m, false, nowait);
-    for (int i = 0; res == RES_OK && i < m->run_count; i++) {
-        atomic_fetch_add_explicit(&m->runs[i]->refs, 1, memory_order_relaxed);
-        mi->sources[mi->count++] = (struct source){m->runs[i], m->runs[i]->count, NULL};
+        res = merge_runs(c, false, nowait);
+    for (int i = 0; res == RES_OK && i < c->run_count; i++) {
+        atomic_fetch_add_explicit(&c->runs[i]->refs, 1, memory_order_relaxed);
+        mi->sources[mi->count++] = (struct source){c->runs[i], c->runs[i]->count, NULL};
     }
     os_mutex_unlock(&m->order_lock);
     return res;
 }
 
-/* Does [lower, upper) touch the region's keys / any other region's? */
-static bool range_has_meta(struct slice lower, struct slice upper)
+/* Does [lower, upper) touch the region? */
+static bool touches(struct slice lower, struct slice upper, uint8_t region)
 {
-    if (lower.len && lower.data[0] > REGION_META)
+    if (lower.len && lower.data[0] > region)
         return false;
-    return upper.len == 0 || upper.data[0] > REGION_META || (upper.data[0] == REGION_META && upper.len > 1);
+    return upper.len == 0 || upper.data[0] > region || (upper.data[0] == region && upper.len > 1);
 }
 
-static bool range_has_others(struct slice lower, struct slice upper)
+static enum result take_order(struct memtable_iter *mi, bool nowait)
 {
-    if (lower.len == 0 || lower.data[0] != REGION_META || upper.len == 0)
-        return true;
-    return upper.data[0] != REGION_META && !(upper.data[0] == REGION_META + 1 && upper.len == 1);
+    static const uint8_t region[CHAINS][2] = {
+        [CHAIN_META] = {REGION_META, REGION_META},
+        [CHAIN_ELEMENT] = {REGION_ELEMENT, REGION_ELEMENT},
+        [CHAIN_EXPIRY] = {REGION_EXPIRY, REGION_EXPIRY},
+        [CHAIN_OTHER] = {REGION_DEAD, REGION_SYSTEM},
+    };
+    enum result res = RES_OK;
+    bool skiplist = false;
+    for (int i = 0; i < CHAINS && res == RES_OK; i++)
+        if (touches(mi->lower, mi->upper, region[i][0]) || touches(mi->lower, mi->upper, region[i][1])) {
+            res = take_chain(mi, &mi->m->chains[i], nowait);
+            skiplist = skiplist || i != CHAIN_META;
+        }
+    if (skiplist)
+        mi->sources[mi->count++] = (struct source){NULL, 0, NULL};
+    return res;
 }
 
 enum result memtable_iter(struct memtable *m, uint64_t snapshot, struct slice lower, struct slice upper, int flags,
                           struct iter **out)
 {
     *out = NULL;
-    struct memtable_iter *mi = calloc(1, sizeof(*mi) + lower.len + upper.len);
+    size_t head = offsetof(struct memtable_iter, sources); /* sources are filled as far as they are counted */
+    struct memtable_iter *mi = malloc(sizeof(*mi) + lower.len + upper.len);
     if (!mi)
         return RES_NO_MEMORY;
+    memset(mi, 0, head);
     mi->it.ops = &memtable_iter_ops;
     mi->m = m;
     mi->snapshot = snapshot;
@@ -478,14 +551,10 @@ enum result memtable_iter(struct memtable *m, uint64_t snapshot, struct slice lo
         memcpy(mi->bounds + lower.len, upper.data, upper.len);
     mi->lower = slice_of(mi->bounds, lower.len);
     mi->upper = slice_of(mi->bounds + lower.len, upper.len);
-    if (range_has_others(lower, upper))
-        mi->sources[mi->count++] = (struct source){NULL, 0, NULL};
-    if (range_has_meta(lower, upper)) {
-        enum result res = take_runs(mi, flags & ITER_NOWAIT);
-        if (res != RES_OK) {
-            mi_close(&mi->it);
-            return res;
-        }
+    enum result res = take_order(mi, flags & ITER_NOWAIT);
+    if (res != RES_OK) {
+        mi_close(&mi->it);
+        return res;
     }
     *out = &mi->it;
     return RES_OK;

@@ -1,8 +1,10 @@
-/* Sorting entries of REGION_META: see memtable_order.c.
+/* Sorting entries: see memtable_order.c.
  *
- * Keys are spread evenly behind what they have in common (a hash stands there, formats.md), so entries are sorted by the
- * leading bits in which their prefixes differ at all, eleven at a time from the lowest (LSD radix sort): four rounds
- * over entries beside each other, instead of some twenty with a comparison each. What is equal in those bits is sorted by comparing. */
+ * Keys are spread behind what they have in common (in REGION_META a hash stands there, formats.md), so entries are sorted
+ * by the leading bits in which their prefixes differ at all, eleven at a time from the lowest (LSD radix sort): four
+ * rounds over entries beside each other, instead of some twenty with a comparison each. What is equal in those bits is
+ * sorted by comparing, or, when it is much, as the elements of one object are, in the same way by what lies behind what
+ * these have in common. */
 #include <assert.h>
 
 #include "front/memtable.h"
@@ -11,6 +13,8 @@
 #define RADIX_BITS 11
 #define RADIX_ROUNDS 4
 #define SORT_SMALL 12
+#define DEEPER 4 /* times prefixes are taken from further behind; keys made for it could ask for more */
+#define FETCH 8
 
 void memtable_merge_entries(const struct memtable_entry *a, size_t na, const struct memtable_entry *b, size_t nb,
                             struct memtable_entry *out)
@@ -71,32 +75,63 @@ static void radix_round(const struct memtable_entry *from, size_t n, unsigned sh
         to[at[from[i].prefix >> shift & mask]++] = from[i];
 }
 
-/* Ends the work: sorts each group of entries that are equal above `shift`. */
-static void sort_groups(struct memtable_entry *e, size_t n, unsigned shift, struct memtable_entry *spare)
+static void sort_at(struct memtable_entry *e, size_t n, size_t skip, int deeper, struct memtable_entry *spare);
+
+/* Entries with the same prefix. */
+static void sort_equal(struct memtable_entry *e, size_t n, size_t skip, int deeper, struct memtable_entry *spare)
+{
+    uint64_t same = e[0].prefix;
+    struct slice first = memtable_node_key(e[0].node);
+    size_t shared = first.len;
+    for (size_t i = 1; i < n && shared >= skip + 8; i++) {
+        if (i + FETCH < n) {
+            __builtin_prefetch(e[i + FETCH].node);
+            __builtin_prefetch((const char *)e[i + FETCH].node + 64);
+        }
+        shared = memtable_key_common(first, memtable_node_key(e[i].node), shared);
+    }
+    if (shared < skip + 8 || deeper == 0) { /* a key that ends in its prefix looks like one with zeros there */
+        sort_by_comparing(e, n, spare);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i + FETCH < n)
+            __builtin_prefetch((const char *)e[i + FETCH].node + 64);
+        e[i].prefix = memtable_key_prefix(memtable_node_key(e[i].node), shared);
+    }
+    sort_at(e, n, shared, deeper - 1, spare);
+    for (size_t i = 0; i < n; i++)
+        e[i].prefix = same;
+}
+
+/* Sorts each group of entries that are equal above `shift`. */
+static void sort_groups(struct memtable_entry *e, size_t n, unsigned shift, size_t skip, int deeper,
+                        struct memtable_entry *spare)
 {
     for (size_t from = 0, to; from < n; from = to) {
-        for (to = from + 1; to < n && e[to].prefix >> shift == e[from].prefix >> shift;)
-            to++;
-        if (to - from > SORT_SMALL)
+        uint64_t differ = 0;
+        for (to = from + 1; to < n && e[to].prefix >> shift == e[from].prefix >> shift; to++)
+            differ |= e[to].prefix ^ e[from].prefix;
+        if (to - from > RADIX_LEAST && differ == 0)
+            sort_equal(e + from, to - from, skip, deeper, spare);
+        else if (to - from > SORT_SMALL)
             sort_by_comparing(e + from, to - from, spare);
         else
             sort_small(e + from, to - from);
     }
 }
 
-void memtable_sort(struct memtable_entry *e, size_t n, struct memtable_entry *spare)
+static void sort_at(struct memtable_entry *e, size_t n, size_t skip, int deeper, struct memtable_entry *spare)
 {
     uint64_t differ = 0;
-    bool sorted = true; /* as a load in the order of keys leaves them */
-    assert(n <= UINT32_MAX);
-    for (size_t i = 1; i < n; i++) {
+    for (size_t i = 1; i < n; i++)
         differ |= e[i].prefix ^ e[0].prefix;
-        sorted = sorted && memtable_entry_less(&e[i - 1], &e[i]);
-    }
-    if (sorted)
-        return;
-    if (n < RADIX_LEAST || differ == 0) {
+    if (n < RADIX_LEAST) {
         sort_by_comparing(e, n, spare);
+        return;
+    }
+    if (differ == 0) {
+        sort_equal(e, n, skip, deeper, spare);
         return;
     }
     unsigned top = 64 - (unsigned)__builtin_clzll(differ);
@@ -110,5 +145,28 @@ void memtable_sort(struct memtable_entry *e, size_t n, struct memtable_entry *sp
     }
     if (from != e)
         memcpy(e, from, n * sizeof(*e));
-    sort_groups(e, n, low, spare);
+    sort_groups(e, n, low, skip, deeper, spare);
+}
+
+/* A load in the order of keys, or a list that grows at its end, is in order already; one that grows at its head is in the
+ * opposite one. Keys are different, so one look tells which it may be. */
+static bool in_order(struct memtable_entry *e, size_t n)
+{
+    bool back = n > 1 && memtable_entry_less(&e[1], &e[0]);
+    for (size_t i = 1; i < n; i++)
+        if (memtable_entry_less(&e[i], &e[i - 1]) != back)
+            return false;
+    for (size_t i = 0; back && i < n / 2; i++) {
+        struct memtable_entry swap = e[i];
+        e[i] = e[n - 1 - i];
+        e[n - 1 - i] = swap;
+    }
+    return true;
+}
+
+void memtable_sort(struct memtable_entry *e, size_t n, size_t skip, struct memtable_entry *spare)
+{
+    assert(n <= UINT32_MAX);
+    if (!in_order(e, n))
+        sort_at(e, n, skip, DEEPER, spare);
 }

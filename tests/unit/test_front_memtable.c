@@ -202,6 +202,63 @@ Test(memtable, opening_without_waiting_refuses_a_long_unordered_tail)
     memtable_free(m);
 }
 
+static uint64_t put_elements(struct memtable *m, unsigned from, unsigned to, int order, uint64_t sequence)
+{
+    for (unsigned i = from; i < to; i++) {
+        unsigned x = order == 0  ? i * 7919 % 100003
+                     : order > 0 ? i
+                                 : 100000 - i; /* three objects, all long names alike */
+        char text[64];
+        int n = snprintf(text, sizeof text, "E%c000000000000000000000%06u", "abc"[order == 0 ? i % 3 : 0], x);
+        struct engine_key key = {slice_of(text, (size_t)n), i * 0x9e3779b97f4a7c15u};
+        memtable_insert(m, &key, RECORD_PUT, slice_of(text, 2), ++sequence);
+    }
+    return sequence;
+}
+
+static size_t walk_elements(struct memtable *m, uint64_t snapshot, int flags)
+{
+    struct iter *it;
+    char last[64] = "";
+    size_t n = 0, back = 0;
+    cr_assert_eq(memtable_iter(m, snapshot, SLICE_LIT("E"), SLICE_LIT("F"), flags, &it), RES_OK);
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it), n++) {
+        cr_assert(slice_cmp(slice_str(last), it->key) < 0);
+        snprintf(last, sizeof last, "%.*s", (int)it->key.len, (const char *)it->key.data);
+    }
+    for (enum result r = iter_seek_last(it, slice_of(NULL, 0)); r == RES_OK; r = iter_prev(it), back++) {
+        cr_assert(back == 0 || slice_cmp(it->key, slice_str(last)) < 0);
+        snprintf(last, sizeof last, "%.*s", (int)it->key.len, (const char *)it->key.data);
+    }
+    cr_assert_eq(n, back);
+    iter_close(it);
+    return n;
+}
+
+Test(memtable, many_new_elements_become_a_run_and_few_go_into_the_skiplist)
+{
+    for (int order = -1; order <= 1; order++) {
+        struct memtable *m = memtable_new(8 << 20, 1 << 20);
+        struct iter *it;
+        uint64_t sequence = put_elements(m, 0, 5000, order, 0);
+        cr_assert_eq(memtable_iter(m, sequence, SLICE_LIT("E"), SLICE_LIT("F"), ITER_NOWAIT, &it), RES_WOULD_BLOCK);
+        cr_assert_eq(memtable_iter(m, sequence, SLICE_LIT("X"), slice_of(NULL, 0), ITER_NOWAIT, &it), RES_OK);
+        iter_close(it);
+        cr_assert_eq(walk_elements(m, sequence, 0), 5000);
+        for (unsigned at = 5000; at < 7000; at += 400) {
+            sequence = put_elements(m, at, at + 400, order, sequence);
+            cr_assert_eq(walk_elements(m, sequence, ITER_NOWAIT), at + 400);
+            cr_assert_eq(walk_elements(m, sequence - 399, ITER_NOWAIT), at + 1);
+        }
+        sequence = put_elements(m, 7000, 9000, order, sequence);
+        cr_assert_eq(walk_elements(m, sequence, 0), 9000);
+        cr_assert_eq(walk_elements(m, 3000, 0), 3000);
+        cr_assert_eq(memtable_order(m), RES_OK);
+        cr_assert_eq(walk_elements(m, UINT64_MAX, ITER_NOWAIT), 9000);
+        memtable_free(m);
+    }
+}
+
 Test(memtable, memory_need_is_an_upper_bound)
 {
     struct memtable *m = memtable_new(8 << 20, 1 << 20);
@@ -290,17 +347,17 @@ Test(memtable, sorts_keys_of_all_shapes)
     struct memtable *m = memtable_new(32 << 20, 1 << 20);
     uint64_t sequence = 0;
     size_t expected = 0;
-    for (int shape = 0; shape < 5; shape++) {
-        static const size_t shared[] = {1, 6, 30, 30, 3};
+    for (int shape = 0; shape < 10; shape++) {
+        static const size_t shared[] = {1, 6, 30, 30, 3, 1, 6, 30, 30, 3};
         for (unsigned i = 0; i < 6000; i++) {
-            uint8_t bytes[80] = "M";
+            uint8_t bytes[80] = {shape < 5 ? 'M' : 'E'};
             memset(bytes + 1, 'a' + shape, shared[shape]);
             size_t n = shared[shape] + 1;
             unsigned x = i * 2654435761u;
-            if (shape == 3)
+            if (shape % 5 == 3)
                 x &= 0x3ff; /* many alike where they differ first */
             for (int b = 3; b >= 0; b--)
-                bytes[n++] = (uint8_t)(shape == 2 ? '0' + (x >> 8 * b) % 10 : x >> 8 * b);
+                bytes[n++] = (uint8_t)(shape % 5 == 2 ? '0' + (x >> 8 * b) % 10 : x >> 8 * b);
             n += (size_t)snprintf((char *)bytes + n, 20, "%u", i);
             struct engine_key key = {slice_of(bytes, n), (uint64_t)x << 32 | i * 0x9e3779b9u};
             memtable_insert(m, &key, RECORD_PUT, slice_of(NULL, 0), ++sequence);
