@@ -110,6 +110,7 @@ enum result lsm_absorb(struct engine *engine, struct iter *run, const struct eng
     if (r != RES_OK)
         return r;
     output_init(&o, lsm, boundary->sequence, 0);
+    output_look(&o);
     if (run)
         r = write_run(lsm, run, &o);
     if (r == RES_OK)

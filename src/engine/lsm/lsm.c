@@ -359,6 +359,7 @@ static enum result lsm_open(const struct engine_options *options, struct engine 
         memcpy(copy, lsm->state.data, lsm->state.len);
         *state = slice_of(copy, lsm->state.len);
     }
+    lsm->wanted[REGION_META] = lsm->wanted[REGION_ELEMENT] = true;
     if ((r = lsm_start_threads(lsm)) != RES_OK)
         goto fail;
     *out = &lsm->engine;

@@ -70,6 +70,7 @@ struct lsm {
     struct os_thread threads[LSM_THREADS_MAX];
     int thread_count;
     uint64_t run_bytes;          /* lock: of the runs absorbed lately, about */
+    bool wanted[256];            /* the flusher's: of this region, blocks of new records are read soon */
     struct engine_stats counted; /* lock: flushes, compactions ... */
 };
 
@@ -109,6 +110,7 @@ struct output {
     uint64_t number; /* of the writer's table */
     uint64_t boundary;
     bool lz4;
+    bool flush;             /* of new records */
     bool warm;              /* the blocks go to the cache, whatever else it holds */
     struct table_kept kept; /* of the writer's table */
     struct table **tables;  /* finished */
@@ -117,6 +119,8 @@ struct output {
     int64_t charged; /* to the cache, for the memory that all this takes */
 };
 void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level);
+/* What is written are new records: looks whether those of the last time are read, which decides what goes to the cache. */
+void output_look(struct output *o);
 /* Starts a new table at a border of regions; where else to cut is the caller's business. */
 enum result output_add(struct output *o, const struct iter *record) MUST_CHECK;
 uint64_t output_table_bytes(const struct output *o); /* of the table at work */

@@ -19,12 +19,36 @@ static void charge(struct output *o)
 }
 
 /* New blocks take the place of old ones that hold the same records: whoever reads them should not have to fetch them
- * from the file. But when the cache is full, only where what was merged was cached as well. */
-static bool keeps_blocks(const struct output *o)
+ * from the file. That is so where what is merged lies in the cache; and for new records, while there is room, where those
+ * of the time before are read, which is looked at when they are flushed (output_look). Elements that are only added
+ * would fill the memory for nothing. */
+static bool keeps_blocks(const struct output *o, uint8_t region)
 {
     const struct cache *c = o->lsm->cache;
     uint64_t used = __atomic_load_n(&c->used, __ATOMIC_RELAXED), most = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
-    return (o->warm && o->lsm->options.table_bytes < most / 4) || used + 2 * o->lsm->options.table_bytes < most;
+    if (o->warm)
+        return o->lsm->options.table_bytes < most / 4;
+    return o->flush && o->lsm->wanted[region] && used + 2 * o->lsm->options.table_bytes < most;
+}
+
+/* Are the newest tables of the region read? */
+static void look(struct lsm *lsm, const struct engine_view *v, uint8_t region)
+{
+    for (uint32_t i = 0; i < v->level0_count; i++)
+        for (uint32_t k = 0; k < v->runs[i]->count; k++)
+            if (v->runs[i]->tables[k]->meta.region == region) {
+                lsm->wanted[region] = table_is_read(v->runs[i]->tables[k]);
+                return;
+            }
+}
+
+void output_look(struct output *o)
+{
+    struct engine_view *v = lsm_view_acquire(o->lsm);
+    look(o->lsm, v, REGION_META);
+    look(o->lsm, v, REGION_ELEMENT);
+    lsm_view_release(v);
+    o->flush = true;
 }
 
 static enum result begin(struct output *o, uint8_t region)
@@ -38,7 +62,7 @@ static enum result begin(struct output *o, uint8_t region)
         .block_bytes = lsm->options.block_bytes,
         .region = region,
         .lz4 = o->lz4,
-        .keep = keeps_blocks(o) ? &o->kept : NULL,
+        .keep = keeps_blocks(o, region) ? &o->kept : NULL,
     };
     enum result r = lsm_create_table(lsm, w.number, &w.file);
     if (r != RES_OK)

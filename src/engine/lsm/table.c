@@ -353,6 +353,19 @@ uint32_t table_cached_blocks(const struct table *t)
     return n;
 }
 
+#define SAMPLES 128
+#define READ_SHARE 8 /* of the blocks */
+
+bool table_is_read(const struct table *t)
+{
+    uint32_t step = t->fences.count / SAMPLES + 1, looked = 0, read = 0;
+    for (uint32_t i = 0; i < t->fences.count; i += step, looked++) {
+        uintptr_t p = __atomic_load_n(&t->slots[i], __ATOMIC_RELAXED);
+        read += t->kept ? (p & CACHE_HOT) != 0 : p != 0;
+    }
+    return read * READ_SHARE >= looked;
+}
+
 void table_kept_fini(struct table_kept *k)
 {
     for (uint32_t i = 0; i < k->count; i++)
@@ -364,6 +377,7 @@ void table_kept_fini(struct table_kept *k)
 void table_adopt(struct table *t, struct table_kept *k)
 {
     assert(k->count <= t->fences.count);
+    t->kept = k->count > 0;
     for (uint32_t i = 0; i < k->count; i++) {
         struct block *b = k->blocks[i];
         if (!b)

@@ -71,6 +71,7 @@ struct table {
     bool file_used;      /* atomic: read since the hand last came by */
     bool obsolete;       /* atomic: the file goes with the table */
     struct job *job;     /* the compaction it is input of; under lsm->lock */
+    bool kept;           /* its blocks came to the cache when it was written */
     bool damaged;        /* a compaction could not read it: none tries again; under lsm->lock */
     uint64_t dead_bytes; /* atomic: about so many bytes lie in dead ranges, by the last look (dead.c) */
     bool dead_whole;     /* atomic: all of it does */
@@ -148,6 +149,8 @@ const uintptr_t *table_prefetch_slot(const struct table *t, const struct engine_
 const struct block *table_prefetch_block(const uintptr_t *slot);
 /* How many of its blocks are cached. */
 uint32_t table_cached_blocks(const struct table *t);
+/* Have many of its blocks been read since it was written? */
+bool table_is_read(const struct table *t);
 /* Bytes of blocks that may hold keys of [lower, upper); an empty upper is the end. */
 uint64_t table_range_bytes(const struct table *t, struct slice lower, struct slice upper);
 
