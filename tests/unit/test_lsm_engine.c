@@ -331,16 +331,18 @@ static void the_bottom_holds_only_what_is_alive(void)
 }
 
 /* What a flush or a compaction has written is not read from the file again while the cache has room. */
-/* Flushes and a compaction with room in the cache; how many blocks had to be read from files by who asked afterwards. */
+/* Flushes and a compaction with room in the cache; how many blocks had to be read from files from the third flush on. */
 static uint64_t reads_behind_flushes(bool read_between)
 {
     struct env *env = new_env(ENV_MEMORY_PLAIN);
     struct engine *e;
-    struct engine_stats stats;
+    struct engine_stats stats, before = {0};
     uint64_t sequence;
     tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
     engine_lsm.set_cache_bytes(e, 8 << 20);
     for (unsigned s = 1; s <= 6; s++) {
+        if (s == 3)
+            engine_lsm.stats(e, &before);
         tap_require(absorb_step(e, s) == RES_OK);
         tap_check(!read_between || holds(e, s));
     }
@@ -349,7 +351,7 @@ static uint64_t reads_behind_flushes(bool read_between)
     engine_lsm.stats(e, &stats);
     tap_check(stats.compactions > 0);
     close_all(env, e);
-    return stats.block_reads;
+    return stats.block_reads - before.block_reads;
 }
 
 static void fresh_blocks_are_cached_where_they_are_read(void)

@@ -47,6 +47,7 @@ void output_look(struct output *o)
     struct engine_view *v = lsm_view_acquire(o->lsm);
     look(o->lsm, v, REGION_META);
     look(o->lsm, v, REGION_ELEMENT);
+    look(o->lsm, v, REGION_EXPIRY);
     lsm_view_release(v);
     o->flush = true;
 }
