@@ -126,7 +126,7 @@ static enum result run_spop(struct call *c)
     if (several)
         return pop_some(c, &x, (uint64_t)count);
     struct element one;
-    r = member_random(&x.e, NULL, &one);
+    r = member_random_to_take(&x.e, &one);
     if (r == RES_NOT_FOUND) {
         reply_null(c->reply);
         return RES_OK;

@@ -6,7 +6,12 @@
  * then the w-th of it with probability 1 / WINDOW_MAX, as long as no window holds more than WINDOW_MAX: h40 is a hash under a
  * secret seed, so 32 where 8 are expected do not happen.
  *
- * Small collections, and counts over a third, are one pass instead. */
+ * Small collections, and counts over a third, are one pass instead.
+ *
+ * SPOP after SPOP draws ahead, because a draw costs some forty steps of an iterator: AHEAD_WINDOWS windows, of which all
+ * members are taken, in random order. A set of n of them is kept with probability n / AHEAD_MAX, else drawn anew: then
+ * each member comes first with the same probability, as above. They count as long as nothing but these pops has changed the
+ * number of members; each is looked up before it is given. */
 #include <assert.h>
 
 #include "store/elements.h"
@@ -116,6 +121,117 @@ enum result member_random(struct elements *e, member_filter *may, struct element
     r = draw_by_window(&w, may, out);
     member_walk_close(&w);
     return r == RES_NOT_FOUND ? draw_from_all(e, may, out) : r;
+}
+
+/* ---- one after the other, to be removed ---- */
+
+#define AHEAD_WINDOWS 8
+#define AHEAD_MAX DRAWN_MOST /* where 64 are expected */
+#define AHEAD_LEAST 512
+#define AHEAD_BYTES ((size_t)64 << 10)
+
+static enum result take_window(struct member_walk *w, uint64_t from, uint64_t to, struct drawn_ahead *d)
+{
+    enum result r = member_walk_seek(w, from);
+    for (; r == RES_OK && member_walk_h40(w) < to; r = member_walk_next(w)) {
+        struct slice key = w->element.key;
+        if (d->n == AHEAD_MAX || d->bytes.len + key.len > AHEAD_BYTES)
+            return RES_TOO_MANY;
+        if ((r = buf_append(&d->bytes, key.data, key.len)) != RES_OK)
+            return r;
+        d->ends[d->n++] = (uint32_t)d->bytes.len;
+    }
+    return r == RES_NOT_FOUND ? RES_OK : r;
+}
+
+static void forget_drawn(struct drawn_ahead *d)
+{
+    d->at = d->n = 0;
+    buf_clear(&d->bytes);
+}
+
+static enum result take_windows(struct member_walk *w, struct drawn_ahead *d)
+{
+    struct elements *e = w->e;
+    uint64_t width = (uint64_t)((double)H40_END * WINDOW_EXPECTED / (double)e->count);
+    enum result r = RES_OK;
+    forget_drawn(d);
+    for (int i = 0; i < AHEAD_WINDOWS && r == RES_OK; i++) {
+        uint64_t from = below(e, H40_END), to = from + width;
+        r = take_window(w, from, to < H40_END ? to : H40_END, d);
+        if (r == RES_OK && to > H40_END)
+            r = take_window(w, 0, to - H40_END, d);
+    }
+    return r;
+}
+
+static struct slice drawn_at(const struct drawn_ahead *d, uint32_t i)
+{
+    uint32_t begin = i ? d->ends[i - 1] : 0;
+    return slice_of(d->bytes.data + begin, d->ends[i] - begin);
+}
+
+static void shuffle(struct elements *e, struct drawn_ahead *d)
+{
+    for (uint32_t i = 0; i < d->n; i++) {
+        uint32_t j = (uint32_t)below(e, i + 1);
+        d->order[i] = d->order[j];
+        d->order[j] = (uint8_t)i;
+    }
+}
+
+/* Leaves nothing drawn where that is not worth it: long members, a walk that would take long. */
+static enum result draw_ahead(struct elements *e, struct drawn_ahead *d)
+{
+    struct member_walk w;
+    enum result r = member_walk_open(&w, e, 0);
+    if (r != RES_OK)
+        return r;
+    for (bool kept = false; r == RES_OK && !kept && !call_too_long(e->c);) {
+        r = take_windows(&w, d);
+        kept = r == RES_OK && below(e, AHEAD_MAX) < d->n;
+        if (kept)
+            shuffle(e, d);
+        else
+            forget_drawn(d);
+    }
+    member_walk_close(&w);
+    return r == RES_TOO_MANY ? RES_OK : r;
+}
+
+static enum result next_drawn(struct elements *e, struct drawn_ahead *d, struct element *out)
+{
+    while (d->at < d->n) {
+        struct slice key = drawn_at(d, d->order[d->at++]);
+        bool has = false;
+        enum result r = member_has(e, key, &has);
+        if (r != RES_OK)
+            return r;
+        if (has)
+            return keep_copy(e, &(struct element){.key = key}, out);
+    }
+    return RES_NOT_FOUND;
+}
+
+enum result member_random_to_take(struct elements *e, struct element *out)
+{
+    struct drawn_ahead *d = &store_of(e->c)->drawn;
+    if (!(e->c->mode & CALL_LATCHED) || !e->pieces || e->count < AHEAD_LEAST)
+        return member_random(e, NULL, out);
+    bool again = d->id == e->id && d->count == e->count;
+    enum result r = RES_NOT_FOUND;
+    *out = (struct element){.expire_ms = 0};
+    if (!again)
+        forget_drawn(d);
+    else if (d->at == d->n)
+        r = draw_ahead(e, d);
+    if (again && (r == RES_OK || r == RES_NOT_FOUND))
+        r = next_drawn(e, d, out);
+    if (r == RES_NOT_FOUND)
+        r = member_random(e, NULL, out);
+    d->id = e->id;
+    d->count = e->count - 1;
+    return r;
 }
 
 /* ---- several ---- */

@@ -210,6 +210,9 @@ enum result member_each(struct elements *e, member_fn *each, void *arg) MUST_CHE
 typedef bool member_filter(struct elements *e, const struct element *element);
 /* One member, uniform among those that may be drawn; its bytes in c->arena. RES_NOT_FOUND when there is none. */
 enum result member_random(struct elements *e, member_filter *may, struct element *out) MUST_CHECK;
+/* The same for a caller who removes it then. One who does so again and again, and nobody else changing the collection, is
+ * given what was drawn ahead. */
+enum result member_random_to_take(struct elements *e, struct element *out) MUST_CHECK;
 /* `want` different ones, or all when there are no more, each subset as likely as any other; each() is called in no
  * particular order. */
 enum result member_random_distinct(struct elements *e, member_filter *may, uint64_t want, member_fn *each, void *arg)

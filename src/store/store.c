@@ -44,5 +44,6 @@ void store_close(struct shard *shard)
     ttl_close(s);
     db_maps_close(s);
     shard_set_store(shard, NULL);
+    buf_fini(&s->drawn.bytes);
     free(s);
 }

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "store/meta.h"
@@ -40,6 +41,16 @@ struct db_map_ring {
 struct expiry;
 struct sampler;
 
+/* Members of one set drawn ahead for SPOP (draw.c): by the latch holder only. */
+#define DRAWN_MOST 128
+struct drawn_ahead {
+    uint64_t id, count; /* the object, and how many members it had left behind the pop before */
+    uint32_t at, n;     /* the next, in order; how many */
+    uint8_t order[DRAWN_MOST];
+    uint32_t ends[DRAWN_MOST]; /* of each in bytes */
+    struct buf bytes;
+};
+
 struct store {
     struct shard *shard;
     struct hash_seed seed;
@@ -50,6 +61,7 @@ struct store {
     struct db_map_ring maps;
     struct expiry *expiry;
     struct sampler *sampler;
+    struct drawn_ahead drawn;
     _Atomic uint32_t *last_use; /* recency.c */
     _Atomic uint64_t *avg_ttl;  /* by database number; ttl.c */
 };

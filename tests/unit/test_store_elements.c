@@ -577,6 +577,75 @@ static void random_members_are_uniform(void)
     env_memory_free(env);
 }
 
+/* What SPOP took, of a set of "m<number>x". */
+static uint64_t popped(struct talk *from)
+{
+    const char *reply = talk(from, "SPOP urn"), *name = strchr(reply, 'm');
+    return name ? strtoul(name + 1, NULL, 10) : UINT64_MAX;
+}
+
+/* One pop after the other, which are drawn ahead, against single ones: all equally likely. */
+static void pops_in_a_row_are_uniform(void)
+{
+    enum { MEMBERS = 900, EACH = 40, ROW = 3 };
+    static uint64_t hits[MEMBERS];
+    struct env *env = env_memory_new(6, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env};
+    talk_open(&t, &o);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        (void)talk(&t, "SADD urn m%ux", i);
+    for (unsigned round = 0; round < MEMBERS * EACH / (ROW - 1); round++) {
+        uint64_t took[ROW];
+        for (int i = 0; i < ROW; i++) {
+            took[i] = popped(&t);
+            tap_require(took[i] < MEMBERS);
+            hits[took[i]] += i > 0; /* the first is drawn alone: the count was not what the last row left */
+        }
+        for (int i = 0; i < ROW; i++)
+            (void)talk(&t, "SADD urn m%llux", (unsigned long long)took[i]);
+    }
+    double chi = 0, mean = MEMBERS - 1;
+    for (unsigned i = 0; i < MEMBERS; i++)
+        chi += ((double)hits[i] - EACH) * ((double)hits[i] - EACH) / EACH;
+    if (!tap_check((chi - mean) * (chi - mean) <= 36 * 2 * mean || chi < mean))
+        tap_diag("chi-square %.0f", chi);
+    talk_close(&t);
+    env_memory_free(env);
+}
+
+/* What was drawn ahead and has gone meanwhile is not given; what has come is found in the end. */
+static void pops_empty_a_set_that_changes(void)
+{
+    enum { MEMBERS = 3000 };
+    static int state[MEMBERS]; /* 0: in the set; 1: popped; 2: removed */
+    struct env *env = env_memory_new(7, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env};
+    talk_open(&t, &o);
+    for (unsigned i = 0; i < MEMBERS; i++)
+        (void)talk(&t, "SADD urn m%ux", i);
+    unsigned left = MEMBERS;
+    while (left) {
+        uint64_t took = popped(&t);
+        tap_require(took < MEMBERS && state[took] == 0);
+        state[took] = 1;
+        left--;
+        unsigned other = draw(MEMBERS), another = draw(MEMBERS);
+        if (draw(7) == 0 && state[other] == 0 && state[another]) { /* the count stays */
+            (void)talk(&t, "SREM urn m%ux", other);
+            (void)talk(&t, "SADD urn m%ux", another);
+            state[other] = 2;
+            state[another] = left > MEMBERS / 2 ? 0 : 2;
+            if (state[another])
+                (void)talk(&t, "SREM urn m%ux", another);
+            left -= state[another] ? 1 : 0;
+        }
+    }
+    tap_eq_u64(popped(&t), UINT64_MAX);
+    tap_check(strcmp(talk(&t, "EXISTS urn"), ":0\r\n") == 0);
+    talk_close(&t);
+    env_memory_free(env);
+}
+
 /* ---- damage ---- */
 
 static enum result plant(struct call *c)
@@ -634,6 +703,8 @@ int main(void)
     tap_test(they_do_over_tables_and_restarts);
     tap_test(a_list_keeps_its_order_and_spills_in_it);
     tap_test(random_members_are_uniform);
+    tap_test(pops_in_a_row_are_uniform);
+    tap_test(pops_empty_a_set_that_changes);
     tap_test(damaged_elements_are_told);
     return tap_done();
 }
