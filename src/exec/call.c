@@ -252,6 +252,14 @@ bool call_too_long(struct call *c)
     return true;
 }
 
+bool call_will_be_long(struct call *c)
+{
+    if (c->mode & CALL_MAY_WAIT)
+        return false;
+    call_run(c)->too_long = true;
+    return true;
+}
+
 uint64_t call_random(struct call *c)
 {
     c->random_state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */

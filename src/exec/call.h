@@ -138,6 +138,8 @@ enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHE
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
  * every few hundred elements and return RES_WOULD_BLOCK. Never true on the pool. */
 bool call_too_long(struct call *c);
+/* The same for a run that knows beforehand that it will take long. */
+bool call_will_be_long(struct call *c);
 uint64_t call_random(struct call *c);
 
 #endif
