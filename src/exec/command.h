@@ -9,6 +9,9 @@
 #include "base/slice.h"
 
 struct call;
+struct shard;
+struct session;
+struct sink;
 /* Runs the command: writes one reply to c->reply and returns RES_OK; or RES_WOULD_BLOCK from a read (the run is
  * dropped and repeated on a thread that may wait); or another code (the run is dropped, the client gets an error that
  * fits it). May be run several times: touches nothing but its overlay, its reply and its effects. */
@@ -145,6 +148,9 @@ struct command {
     void (*find_keys)(int argc, const struct slice *argv, command_key_fn *each, void *arg);
     /* Of a CMD_WRITE command: this request writes nothing and runs as a read. NULL: never. */
     bool (*only_reads)(int argc, const struct slice *argv);
+    /* Of a command that calls call_wait(): its reply when the time is up, on the thread that has the session. NULL: a null
+     * array. */
+    void (*waited)(struct shard *s, const struct session *session, struct sink *reply);
 };
 
 /* A command as the table knows it: numbered, so that statistics are arrays. */
