@@ -150,7 +150,7 @@ def nobody_writes_a_key_that_is_on_its_way_and_nobody_else_waits():
             target.answer.set()
             tap.eq(c.read(), OK)
             tap.eq(other.must('GET', 'k'), left)
-        tap.eq(s.info()['prepared_slow_mode'] if 'prepared_slow_mode' in s.info() else '0', '0')
+        tap.eq(s.info()['slow_mode'], '0')
 
 
 @tap.test
