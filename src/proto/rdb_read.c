@@ -234,10 +234,11 @@ static enum result next_packed(struct rdb_reader *r, struct rdb_item *item)
     enum result res = packed_next(&r->packed, r->arena, &item->first);
     if (res != RES_OK || r->kind == RDB_LIST || r->kind == RDB_SET)
         return res;
-    if ((res = further(r, &item->second)) != RES_OK)
+    if ((res = further(r, &text)) != RES_OK)
         return res;
     if (r->kind == RDB_ZSET)
-        return num_parse_double(item->second, &item->score) == RES_OK ? RES_OK : RES_CORRUPT;
+        return num_parse_double(text, &item->score) == RES_OK ? RES_OK : RES_CORRUPT;
+    item->second = text;
     if (r->type != 25)
         return RES_OK;
     if ((res = further(r, &text)) != RES_OK)
