@@ -316,7 +316,7 @@ static enum result run_migrate(struct call *c)
     return reply_outcome(c, o);
 }
 
-static void migrate_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
+static bool migrate_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
 {
     int first = 3, count = 1;
     for (int i = 6; i < argc; i++) {
@@ -329,6 +329,7 @@ static void migrate_keys(int argc, const struct slice *argv, command_key_fn *eac
     }
     for (int i = 0; i < count; i++)
         each(arg, argv[first + i], KEY_RW | KEY_ACCESS | KEY_DELETE);
+    return count > 0;
 }
 
 static const struct command_arg key_choice[] = {ARG("key", ARG_KEY), ARG_TOKEN("empty-string", "\"\""), ARGS_END};

@@ -442,7 +442,7 @@ static bool sort_only_reads(int argc, const struct slice *argv)
     return true;
 }
 
-static void sort_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
+static bool sort_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
 {
     int destination = 0;
     for (int i = 2; i < argc; i++) {
@@ -456,12 +456,14 @@ static void sort_keys(int argc, const struct slice *argv, command_key_fn *each, 
     each(arg, argv[1], KEY_RO | KEY_ACCESS);
     if (destination)
         each(arg, argv[destination], KEY_OW | KEY_UPDATE);
+    return true;
 }
 
-static void sort_ro_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
+static bool sort_ro_keys(int argc, const struct slice *argv, command_key_fn *each, void *arg)
 {
     (void)argc;
     each(arg, argv[1], KEY_RO | KEY_ACCESS);
+    return true;
 }
 
 #define KEY_NOWHERE(fl, why)                                                                                           \

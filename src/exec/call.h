@@ -147,7 +147,7 @@ bool call_will_be_long(struct call *c);
 bool call_may_act(struct call *c);
 /* What it did then: kept for further runs of the same command, which do not act again; dropped when it has been answered. */
 void call_keep(struct call *c, void *what, void (*drop)(void *what));
-void *call_kept(struct call *c); /* NULL: it has not acted */
+void *call_kept(struct call *c);   /* NULL: it has not acted */
 bool call_hurries(struct call *c); /* the server ends: do not wait for others any more */
 uint64_t call_random(struct call *c);
 

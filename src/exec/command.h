@@ -144,8 +144,8 @@ struct command {
     command_fn *check;
     /* Where a key specification says KEY_VARIABLE: the flags a request's keys really have; else NULL. */
     uint16_t (*key_flags)(int argc, const struct slice *argv);
-    /* Where key specifications cannot tell a request's keys: calls each for them. Else NULL. */
-    void (*find_keys)(int argc, const struct slice *argv, command_key_fn *each, void *arg);
+    /* Where key specifications cannot tell a request's keys: calls each for them; false: there are none. Else NULL. */
+    bool (*find_keys)(int argc, const struct slice *argv, command_key_fn *each, void *arg);
     /* Of a CMD_WRITE command: this request writes nothing and runs as a read. NULL: never. */
     bool (*only_reads)(int argc, const struct slice *argv);
     /* Of a command that calls call_wait(): its reply when the time is up, on the thread that has the session. NULL: a null

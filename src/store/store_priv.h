@@ -52,7 +52,7 @@ struct store {
     struct sampler *sampler;
     _Atomic uint32_t *last_use; /* recency.c */
     struct idle_note *idle_notes;
-    _Atomic uint64_t *avg_ttl;  /* by database number; ttl.c */
+    _Atomic uint64_t *avg_ttl; /* by database number; ttl.c */
 };
 static inline struct store *store_of(const struct call *c) { return shard_store(c->shard); }
 

@@ -101,7 +101,7 @@ def errors_and_odd_requests_are_those_of_redis():
                 ['SORT', 'set', 'BY', 'nosort', 'LIMIT', 1, 1], ['SORT', 'l', 'BY', '', 'GET', ''], ['SORT', 'l', 'STORE', 'l'], ['LRANGE', 'l', 0, -1],
                 ['SORT', 'l', 'GET', 'none*', 'STORE', 'out'], ['LRANGE', 'out', 0, -1], ['COMMAND', 'GETKEYS', 'SORT', 'l', 'BY', 'store', 'STORE', 'x'],
                 ['COMMAND', 'GETKEYSANDFLAGS', 'SORT', 'l', 'LIMIT', 0, 'STORE', 'STORE', 'x', 'STORE', 'y'], ['COMMAND', 'GETKEYS', 'SORT_RO', 'l'],
-                ['COMMAND', 'GETKEYS', 'MIGRATE', 'h', 'p', 'k', 0, 1], ['COMMAND', 'GETKEYS', 'MIGRATE', 'h', 'p', '', 0, 1, 'AUTH', 'KEYS', 'KEYS', 'a', 'b']]:
+                ['COMMAND', 'GETKEYS', 'MIGRATE', 'h', 'p', 'k', 0, 1], ['COMMAND', 'GETKEYS', 'MIGRATE', 'h', 'p', 'k', 0, 1, 'KEYS', 'a'], ['COMMAND', 'GETKEYS', 'MIGRATE', 'h', 'p', '', 0, 1, 'AUTH', 'KEYS', 'KEYS', 'a', 'b']]:
             tap.eq(b.raw(resp.encode(*command)), a.raw(resp.encode(*command)), str(command))
         b.must('MULTI')
         for command in (['SORT', 'l'], ['SORT', 'l', 'DESC', 'STORE', 'out'], ['SORT_RO', 'out']):
