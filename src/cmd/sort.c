@@ -201,23 +201,24 @@ static enum result put_row(struct sort *s, struct slice text)
 
 /* ---- rows ---- */
 
-/* As strtod reads a number, the whole of it. False: it is none. */
-static bool score_of(struct sort *s, struct slice text, double *score)
+/* As strtod reads a number, the whole of it. */
+static enum result score_of(struct sort *s, struct slice text, double *score)
 {
     char small[64], *copy = small, *end;
     if (text.len >= sizeof small && !(copy = malloc(text.len + 1)))
-        return false;
+        return RES_NO_MEMORY;
     if (text.len)
         memcpy(copy, text.data, text.len);
     copy[text.len] = 0;
     errno = 0;
     *score = strtod(copy, &end);
-    bool good = *end == 0 && errno != ERANGE && !isnan(*score);
+    if (*end != 0 || errno == ERANGE || isnan(*score)) {
+        s->conversion_failed = true; /* the reply is going to be an error */
+        *score = 0;
+    }
     if (copy != small)
         free(copy);
-    if (!good)
-        s->conversion_failed = true;
-    return good;
+    return RES_OK;
 }
 
 static enum result add_row(struct sort *s, struct slice text)
@@ -227,15 +228,13 @@ static enum result add_row(struct sort *s, struct slice text)
     bool found = true;
     if (++s->rows % ASK_EVERY == 0 && call_too_long(s->c))
         return RES_WOULD_BLOCK;
-    if (s->has_by) {
-        enum result r = look_up(s, &s->by, text, &value, &found);
-        if (r != RES_OK)
-            return r;
-    }
+    enum result r = s->has_by ? look_up(s, &s->by, text, &value, &found) : RES_OK;
+    if (r == RES_OK && !s->alpha && found)
+        r = score_of(s, value, &row.score);
+    if (r != RES_OK)
+        return r;
     if (s->alpha && s->has_by && found)
         row.by = value.len ? value : slice_of("", 0);
-    else if (!s->alpha && found && !score_of(s, value, &row.score))
-        return RES_OK; /* there will be no rows */
     return sort_rows_add(&s->sorted, row);
 }
 
@@ -324,10 +323,19 @@ static enum result put_sorted(struct sort *s)
     enum result r = RES_OK;
     if (call_too_long(s->c))
         return RES_WOULD_BLOCK;
+    if (s->sorted.count < s->first + s->count)
+        return RES_CORRUPT; /* the metadata counts others */
     sort_rows_finish(&s->sorted);
     for (uint64_t i = 0; r == RES_OK && i < s->count; i++)
         r = put_row(s, s->sorted.row[s->first + i].text);
     return r;
+}
+
+/* What is wanted, without an order. */
+static enum result put_unordered(struct sort *s, struct object *o)
+{
+    enum result r = each_element(s, o);
+    return r == RES_OK && s->rows != s->count ? RES_CORRUPT : r;
 }
 
 static uint64_t values_out(const struct sort *s) { return s->count * (uint64_t)(s->gets ? s->gets : 1); }
@@ -340,7 +348,7 @@ static enum result sort_and_reply(struct sort *s, struct object *o)
     if (s->conversion_failed)
         return reply_error(s->c->reply, "ERR One or more scores can't be converted into double");
     reply_array(s->c->reply, (size_t)values_out(s));
-    return s->unordered ? each_element(s, o) : put_sorted(s);
+    return s->unordered ? put_unordered(s, o) : put_sorted(s);
 }
 
 static enum result store_list(struct sort *s, struct object *source, struct store_key *key, struct object *o)
@@ -349,7 +357,7 @@ static enum result store_list(struct sort *s, struct object *source, struct stor
     bool existed = o->exists;
     list_build(&out, s->c, o);
     s->out = &out;
-    enum result r = s->unordered ? each_element(s, source) : put_sorted(s);
+    enum result r = s->unordered ? put_unordered(s, source) : put_sorted(s);
     if (r == RES_OK)
         r = list_build_finish(&out);
     if (r != RES_OK)

@@ -270,12 +270,11 @@ bool call_may_act(struct call *c)
 void call_keep(struct call *c, void *what, void (*drop)(void *what))
 {
     struct run *r = call_run(c);
-    assert(!r->kept);
-    r->kept = what;
-    r->drop_kept = drop;
+    assert(!r->kept.what);
+    r->kept = (struct kept){what, drop};
 }
 
-void *call_kept(struct call *c) { return call_run(c)->kept; }
+void *call_kept(struct call *c) { return call_run(c)->kept.what; }
 
 uint64_t call_random(struct call *c)
 {

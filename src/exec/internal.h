@@ -56,6 +56,10 @@ struct inner {
     bool is_error;
     char code[24];
 };
+struct kept {
+    void *what; /* NULL: nothing */
+    void (*drop)(void *what);
+};
 struct run {
     struct call call; /* first: call_run() */
     struct arena arena;
@@ -67,20 +71,19 @@ struct run {
     uint64_t started_ns;
     uint64_t seed;
     void *background_arg;
-    enum result failed; /* a call that returns nothing could not do its work */
-    bool too_long;      /* call_too_long() said so */
-    bool hit_held;      /* touched a key that a prepared command holds */
-    bool saw_counts;    /* the counters, which validation cannot tell apart by key */
-    bool slow;          /* slow mode: waits although it holds the latch */
-    bool away;          /* belongs to a thread of the pool; for good */
-    bool in_exec;       /* EXEC's commands run in it */
-    bool exec_failed;   /* EXEC answered an error instead of running them */
-    bool must_validate; /* prepared: even if it wrote nothing */
-    bool needs_latch;   /* prepared: only to warm what it needs */
-    bool waits_on;      /* call_wait() of one that waits already */
-    bool wants_hold;    /* call_may_act() said no */
-    void *kept;         /* call_keep(); over reruns */
-    void (*drop_kept)(void *what);
+    enum result failed;        /* a call that returns nothing could not do its work */
+    bool too_long;             /* call_too_long() said so */
+    bool hit_held;             /* touched a key that a prepared command holds */
+    bool saw_counts;           /* the counters, which validation cannot tell apart by key */
+    bool slow;                 /* slow mode: waits although it holds the latch */
+    bool away;                 /* belongs to a thread of the pool; for good */
+    bool in_exec;              /* EXEC's commands run in it */
+    bool exec_failed;          /* EXEC answered an error instead of running them */
+    bool must_validate;        /* prepared: even if it wrote nothing */
+    bool needs_latch;          /* prepared: only to warm what it needs */
+    bool waits_on;             /* call_wait() of one that waits already */
+    bool wants_hold;           /* call_may_act() said no */
+    struct kept kept;          /* call_keep(): over reruns */
     uint32_t flags;            /* the command's, or what EXEC's commands make of them (multi.c) */
     struct effects *effects;   /* to be told; NULL: nothing */
     struct waiter *waiter;     /* call_wait(): to be registered with the commit */

@@ -394,8 +394,8 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
         t->reply->ops->rewind(t->reply, 0);
     }
     hold_drop(r);
-    if (r->kept)
-        r->drop_kept(r->kept);
-    r->kept = NULL;
+    if (r->kept.what)
+        r->kept.drop(r->kept.what);
+    r->kept.what = NULL;
     return res;
 }
