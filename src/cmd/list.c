@@ -51,6 +51,28 @@ enum result list_key_finish(struct list_key *x, const char *event)
     return r;
 }
 
+void list_build(struct list *l, struct call *c, struct object *o)
+{
+    list_replace(l, c, o);
+    if (c->settings)
+        l->node_size = c->settings->list_max_listpack_size;
+}
+
+/* What Redis reckons with for the entry of an element beside its bytes, before it adds it to a node. */
+#define NODE_ENTRY 8
+
+enum result list_build_add(struct list *l, struct slice value)
+{
+    enum result r = list_length(l) ? list_will_grow(l, 1, value.len + NODE_ENTRY) : RES_OK;
+    return r == RES_OK ? list_push(l, LIST_TAIL, value) : r;
+}
+
+enum result list_build_finish(struct list *l)
+{
+    enum result r = list_will_grow(l, 0, 0);
+    return r == RES_OK ? list_finish(l) : r;
+}
+
 enum result list_pop_many(struct call *c, struct list_key *x, enum list_end end, uint64_t n)
 {
     struct list *l = &x->list;

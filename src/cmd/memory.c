@@ -14,11 +14,11 @@
 
 static enum result memory_usage(struct call *c)
 {
-    int64_t samples;
-    if (c->argc != 3 && (c->argc != 5 || !slice_eq_nocase(call_arg(c, 3), "samples")))
-        return reply_syntax_error(c->reply);
-    if (c->argc == 5) {
-        if (num_parse_i64(call_arg(c, 4), &samples) != RES_OK)
+    for (int i = 3; i < c->argc; i += 2) {
+        int64_t samples;
+        if (i + 1 == c->argc || !slice_eq_nocase(call_arg(c, i), "samples"))
+            return reply_syntax_error(c->reply);
+        if (num_parse_i64(call_arg(c, i + 1), &samples) != RES_OK)
             return reply_not_integer(c->reply);
         if (samples < 0)
             return reply_syntax_error(c->reply);
@@ -27,7 +27,7 @@ static enum result memory_usage(struct call *c)
     struct object o;
     enum result res = store_key_init(c, c->session->db, call_arg(c, 2), &key);
     if (res == RES_OK)
-        res = store_read(c, &key, LOOKUP_NO_STATS | LOOKUP_NO_EVENT, &o);
+        res = store_read(c, &key, LOOKUP_NO_STATS | LOOKUP_NO_TOUCH | LOOKUP_NO_EVENT, &o);
     if (res != RES_OK)
         return res;
     if (!o.exists) {

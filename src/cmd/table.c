@@ -249,6 +249,8 @@ bool command_keys(const struct command_entry *entry, int argc, const struct slic
                   void *arg)
 {
     bool found = false;
+    if (entry->command->find_keys)
+        return entry->command->find_keys(argc, argv, each, arg);
     for (const struct command_keyspec *k = entry->command->keys; k && k->flags; k++) {
         int last, step, first = first_key(k, argc, argv);
         if (first == 0)

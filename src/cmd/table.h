@@ -22,7 +22,6 @@ const struct command_entry *command_lookup_full(struct slice name);
 const struct command_entry *command_resolve(int argc, const struct slice *argv, char error[512]);
 bool command_arity_fits(const struct command_entry *entry, int argc);
 /* Calls each for the keys of a request, by its key specifications; false when they cannot be found or do not fit. */
-typedef void command_key_fn(void *arg, struct slice key, uint16_t keyspec_flags);
 bool command_keys(const struct command_entry *entry, int argc, const struct slice *argv, command_key_fn *each,
                   void *arg);
 

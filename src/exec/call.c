@@ -252,6 +252,30 @@ bool call_too_long(struct call *c)
     return true;
 }
 
+bool call_will_be_long(struct call *c)
+{
+    if (c->mode & CALL_MAY_WAIT)
+        return false;
+    call_run(c)->too_long = true;
+    return true;
+}
+
+bool call_may_act(struct call *c)
+{
+    struct run *r = call_run(c);
+    r->wants_hold = !(c->mode & CALL_PREPARED) || !r->hold.count;
+    return !r->wants_hold;
+}
+
+void call_keep(struct call *c, void *what, void (*drop)(void *what))
+{
+    struct run *r = call_run(c);
+    assert(!r->kept.what);
+    r->kept = (struct kept){what, drop};
+}
+
+void *call_kept(struct call *c) { return call_run(c)->kept.what; }
+
 uint64_t call_random(struct call *c)
 {
     c->random_state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */

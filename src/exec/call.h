@@ -123,8 +123,9 @@ void call_event_or_fail(struct call *c, enum event_class event_class, const char
 enum result call_publish(struct call *c, bool sharded, struct slice channel, struct slice message, uint64_t *receivers)
     MUST_CHECK;
 /* A blocking command has found nothing: the run ends without a reply, and the command runs again, CALL_SERVED, when a
- * commit has signalled one of these keys; when timeout_ms (0: never) has passed it answers a null array. Where nobody may
- * wait (MULTI, scripts) it answers at_once at once. The handler returns what this returns. */
+ * commit has signalled one of these keys (of which there may be none); when timeout_ms (0: never) has passed it answers a null
+ * array, or what its declaration says. Where nobody may wait (MULTI, scripts) it answers at_once at once, or the same. The
+ * handler returns what this returns. */
 enum wait_reply { WAIT_NULL, WAIT_NULL_ARRAY };
 struct wait_key {
     uint32_t db;
@@ -138,6 +139,16 @@ enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHE
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
  * every few hundred elements and return RES_WOULD_BLOCK. Never true on the pool. */
 bool call_too_long(struct call *c);
+/* The same for a run that knows beforehand that it will take long. */
+bool call_will_be_long(struct call *c);
+/* For commands that act outside of the server (MIGRATE), which a run that is dropped cannot take back. Such a command is
+ * CMD_LONG | CMD_NO_MULTI. It looks its keys up and asks whether it may act: from then on nobody writes those keys until
+ * it has been committed. False: the handler returns RES_WOULD_BLOCK, and runs again. */
+bool call_may_act(struct call *c);
+/* What it did then: kept for further runs of the same command, which do not act again; dropped when it has been answered. */
+void call_keep(struct call *c, void *what, void (*drop)(void *what));
+void *call_kept(struct call *c);   /* NULL: it has not acted */
+bool call_hurries(struct call *c); /* the server ends: do not wait for others any more */
 uint64_t call_random(struct call *c);
 
 #endif

@@ -9,10 +9,15 @@
 #include "base/slice.h"
 
 struct call;
+struct shard;
+struct session;
+struct sink;
 /* Runs the command: writes one reply to c->reply and returns RES_OK; or RES_WOULD_BLOCK from a read (the run is
  * dropped and repeated on a thread that may wait); or another code (the run is dropped, the client gets an error that
  * fits it). May be run several times: touches nothing but its overlay, its reply and its effects. */
 typedef enum result command_fn(struct call *c);
+/* A key of a request, with the flags (enum keyspec_flags) of what happens to it. */
+typedef void command_key_fn(void *arg, struct slice key, uint16_t keyspec_flags);
 
 /* The names COMMAND INFO gives them are in cmd/command_info.c. */
 enum command_flags {
@@ -139,6 +144,13 @@ struct command {
     command_fn *check;
     /* Where a key specification says KEY_VARIABLE: the flags a request's keys really have; else NULL. */
     uint16_t (*key_flags)(int argc, const struct slice *argv);
+    /* Where key specifications cannot tell a request's keys: calls each for them; false: there are none. Else NULL. */
+    bool (*find_keys)(int argc, const struct slice *argv, command_key_fn *each, void *arg);
+    /* Of a CMD_WRITE command: this request writes nothing and runs as a read. NULL: never. */
+    bool (*only_reads)(int argc, const struct slice *argv);
+    /* Of a command that calls call_wait(): its reply when the time is up, on the thread that has the session. NULL: a null
+     * array. */
+    void (*waited)(struct shard *s, const struct session *session, struct sink *reply);
 };
 
 /* A command as the table knows it: numbered, so that statistics are arrays. */

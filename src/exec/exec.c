@@ -500,6 +500,8 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     run_begin(&w->run, session, entry, argc, argv, reply);
     if (unlikely(flags & CMD_EXEC))
         flags = multi_way(session, flags);
+    if (entry->command->only_reads && entry->command->only_reads(argc, argv))
+        flags &= ~(uint32_t)CMD_WRITE;
     w->run.flags = flags;
     if (entry->command->check && check(w, reply))
         return finish(w, 0);

@@ -56,6 +56,10 @@ struct inner {
     bool is_error;
     char code[24];
 };
+struct kept {
+    void *what; /* NULL: nothing */
+    void (*drop)(void *what);
+};
 struct run {
     struct call call; /* first: call_run() */
     struct arena arena;
@@ -78,6 +82,8 @@ struct run {
     bool must_validate;        /* prepared: even if it wrote nothing */
     bool needs_latch;          /* prepared: only to warm what it needs */
     bool waits_on;             /* call_wait() of one that waits already */
+    bool wants_hold;           /* call_may_act() said no */
+    struct kept kept;          /* call_keep(): over reruns */
     uint32_t flags;            /* the command's, or what EXEC's commands make of them (multi.c) */
     struct effects *effects;   /* to be told; NULL: nothing */
     struct waiter *waiter;     /* call_wait(): to be registered with the commit */
@@ -312,6 +318,7 @@ struct shard {
     _Atomic int pause; /* enum shard_pause */
     _Atomic uint64_t pause_until_ms;
 
+    atomic_bool hurry; /* the server ends */
     struct shard_hooks hooks;
     atomic_int monitors;
 

@@ -13,6 +13,7 @@
  *
  * Holding keys: all at once, under the latch, only when nobody else holds one of them, so that no two commands wait for
  * each other; who meets a key of another lets go of his own before he waits. Writers that meet a held key park.
+ * A command that acts outside of the server (call_may_act) runs once to find out its keys, and again when it holds them.
  * Slow mode holds the latch and waits for the disk nevertheless: the last resort for runs that look at other keys each
  * time; counted, and it must stay at zero in practice. */
 #include <stdlib.h>
@@ -363,6 +364,13 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
     *committed = 0;
     for (int failures = 0;;) {
         res = prepare(r, t, floor, committed);
+        if (res == RES_WOULD_BLOCK && r->wants_hold && !r->hold.count) {
+            t->reply->ops->rewind(t->reply, 0);
+            if ((res = hold_take(r)) != RES_OK)
+                break;
+            failures = HOLD_AFTER; /* from now on it is never without */
+            continue;
+        }
         if (res != RES_RETRY && res != RES_LOCKED) /* locked: it holds keys and met another's; below it lets go first */
             break;
         failures++;
@@ -386,5 +394,8 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
         t->reply->ops->rewind(t->reply, 0);
     }
     hold_drop(r);
+    if (r->kept.what)
+        r->kept.drop(r->kept.what);
+    r->kept.what = NULL;
     return res;
 }

@@ -109,6 +109,10 @@ void *shard_store(struct shard *s) { return s->store; }
 void shard_set_pubsub(struct shard *s, void *pubsub) { s->pubsub = pubsub; }
 void *shard_pubsub(struct shard *s) { return s->pubsub; }
 uint64_t shard_gate(struct shard *s) { return front_gate(s->front); }
+bool shard_is_durable(struct shard *s, uint64_t sequence) { return front_durable(s->front) >= sequence; }
+enum result shard_make_durable(struct shard *s, uint64_t sequence) { return front_sync(s->front, sequence); }
+void shard_hurry(struct shard *s) { atomic_store(&s->hurry, true); }
+bool call_hurries(struct call *c) { return atomic_load(&c->shard->hurry); }
 bool shard_frozen(struct shard *s) { return front_frozen(s->front); }
 
 void shard_set_prefetch(struct shard *s, shard_prefetch_fn *fn) { atomic_store(&s->prefetch, fn); }

@@ -23,6 +23,8 @@ struct shard_options {
 enum result shard_open(const struct shard_options *options, struct shard **out, struct errmsg *msg) MUST_CHECK;
 /* No command runs any more; waits for the pool; closes the front. */
 enum result shard_close(struct shard *s) MUST_CHECK;
+/* The server is about to end: what waits for others outside of it gives up (call_hurries). Any thread. */
+void shard_hurry(struct shard *s);
 struct front *shard_front(struct shard *s);
 /* What the store keeps per shard (database map, expiry). Set once after open. */
 void shard_set_store(struct shard *s, void *store);
@@ -94,6 +96,9 @@ void exec_clock_restart(struct exec_worker *w);
  * setting it the caller looks at the gate once more before it sleeps. */
 void exec_set_waiting_floor(struct exec_worker *w, uint64_t floor);
 uint64_t shard_gate(struct shard *s);
+/* Is everything up to this sequence on disk? And: waits until it is, on a thread that may wait. */
+bool shard_is_durable(struct shard *s, uint64_t sequence);
+enum result shard_make_durable(struct shard *s, uint64_t sequence) MUST_CHECK;
 /* true: the log failed; replies above the gate will never leave and their connections are closed. */
 bool shard_frozen(struct shard *s);
 

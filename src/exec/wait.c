@@ -265,12 +265,15 @@ bool waiter_take(struct waiter *w, enum wait_end why)
     return true;
 }
 
-static void waiter_reply(enum wait_end why, struct sink *reply)
+static void waiter_reply(const struct waiter *w, enum wait_end why, struct sink *reply)
 {
+    const struct command *command = w->entry->command;
     if (why == WAIT_UNBLOCK_ERROR)
         (void)reply_error(reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
     else if (why == WAIT_CLOSE)
         return;
+    else if (command->waited)
+        command->waited(w->shard, w->session, reply);
     else
         reply->ops->null_array(reply);
 }
@@ -278,7 +281,7 @@ static void waiter_reply(enum wait_end why, struct sink *reply)
 void exec_wait_over(struct exec_worker *worker, struct waiter *w, enum wait_end why, struct sink *reply)
 {
     sink_begin(reply);
-    waiter_reply(why, reply);
+    waiter_reply(w, why, reply);
     struct command_counter *n = &worker->run.stats->commands[w->entry->id];
     histogram_record(&n->latency, 0);
     if (reply->is_error) {
@@ -327,7 +330,9 @@ void wait_drop(struct waiter *w)
 
 static enum result reply_at_once(struct call *c, enum wait_reply at_once)
 {
-    if (at_once == WAIT_NULL)
+    if (c->entry->command->waited)
+        c->entry->command->waited(c->shard, c->session, c->reply);
+    else if (at_once == WAIT_NULL)
         reply_null(c->reply);
     else
         c->reply->ops->null_array(c->reply);
@@ -338,10 +343,10 @@ enum result call_wait(struct call *c, const struct wait_key *keys, size_t count,
                       enum wait_reply at_once)
 {
     struct run *r = call_run(c);
-    assert(c->overlay != NULL); /* a command that waits is a write: it tests its keys under the latch */
     if (r->in_exec || !c->session || !c->session->ops->blocked)
         return reply_at_once(c, at_once);
-    r->must_validate = true; /* that there was nothing must still be so when it registers */
+    assert(c->overlay != NULL); /* a command that waits is a write: it tests its keys under the latch */
+    r->must_validate = true;    /* that there was nothing must still be so when it registers */
     if (r->serving) {
         r->waits_on = true;
         return RES_OK;
@@ -394,7 +399,7 @@ static void back_to_waiting(struct waiter *w)
     struct buf out = BUF_INIT;
     struct resp_sink sink;
     resp_sink_init(&sink, &out, w->resp);
-    waiter_reply((enum wait_end)want, &sink.sink);
+    waiter_reply(w, (enum wait_end)want, &sink.sink);
     struct session *session = w->session;
     bury(w);
     session->ops->completed(session, &out);

@@ -400,6 +400,17 @@ enum result front_wait(struct front *f, uint64_t sequence)
     return front_gate(f) >= sequence ? RES_OK : RES_READ_ONLY;
 }
 
+enum result front_sync(struct front *f, uint64_t sequence)
+{
+    enum result r = front_wait(f, sequence);
+    if (r != RES_OK || front_durable(f) >= sequence)
+        return r;
+    r = wal_sync_all(f->wal);
+    if (r == RES_OK)
+        front_progress(f);
+    return r;
+}
+
 enum result front_seal(struct front *f)
 {
     if (front_frozen(f))

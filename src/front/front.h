@@ -103,8 +103,10 @@ uint64_t front_commit(struct front *f, const struct batch *b);
 /* After the latch is released, once per row of commits: gets the ring on its way to the files. Under everysec and no,
  * writes it here if nobody else is at it; under always wakes the log thread if it sleeps. Any thread. */
 void front_kick(struct front *f);
-/* Waits until sequence <= gate, or RES_READ_ONLY when frozen below it. For tests and tools; never on a reactor. */
+/* Waits until sequence <= gate, or RES_READ_ONLY when frozen below it. Never on a reactor. */
 enum result front_wait(struct front *f, uint64_t sequence) MUST_CHECK;
+/* The same until it is durable, whatever the mode: syncs the log if need be. */
+enum result front_sync(struct front *f, uint64_t sequence) MUST_CHECK;
 /* Seals the active memtable, so that it is flushed soon. Under the latch. RES_OK; RES_WOULD_BLOCK: on_space will tell. */
 enum result front_seal(struct front *f) MUST_CHECK;
 /* Waits until the engine has all that is sealed. Any thread that may wait, without the latch. */

@@ -397,6 +397,8 @@ enum result server_open(struct server **out, struct errmsg *msg)
 enum result server_close(struct server *s)
 {
     enum result res = RES_OK;
+    if (s->shard != NULL)
+        shard_hurry(s->shard);
     if (s->net != NULL)
         net_stop(s->net, PATIENCE_MS);
     if (s->store_open)

@@ -118,6 +118,8 @@ enum result store_copy(struct call *c, struct object *src, struct object *dst) M
 
 /* Seconds since the key was last used: never more than the truth, and less where keys share a cell (recency.c). */
 uint64_t store_idle_seconds(const struct call *c, const struct store_key *key);
+/* When this run commits: as if the key had not been used for so long. Forgotten after some thousand others. */
+enum result store_set_idle(struct call *c, const struct store_key *key, uint64_t seconds) MUST_CHECK;
 
 /* ---- strings, whatever their shape ---- */
 /* The whole value, assembled in c->arena when it lies in pieces. */

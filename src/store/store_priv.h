@@ -63,7 +63,8 @@ struct store {
     struct sampler *sampler;
     struct drawn_ahead drawn;
     _Atomic uint32_t *last_use; /* recency.c */
-    _Atomic uint64_t *avg_ttl;  /* by database number; ttl.c */
+    struct idle_note *idle_notes;
+    _Atomic uint64_t *avg_ttl; /* by database number; ttl.c */
 };
 static inline struct store *store_of(const struct call *c) { return shard_store(c->shard); }
 

@@ -259,6 +259,12 @@ uint64_t front_commit(struct front *f, const struct batch *b)
     return sequence;
 }
 
+enum result front_sync(struct front *f, uint64_t sequence)
+{
+    return front_gate(f) >= sequence ? RES_OK
+                                     : RES_READ_ONLY; /* what waits for the disk is tried over the real front */
+}
+
 void front_kick(struct front *f)
 {
     atomic_fetch_add(&f->kicks, 1);

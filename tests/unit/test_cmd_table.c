@@ -173,6 +173,12 @@ Test(cmd_table, keys_are_found_by_every_kind_of_specification)
     cr_assert_str_eq(keys_by(command_lookup(SLICE_LIT("mset"))->command, "mset a 1 b 2"), "a b");
     cr_assert_str_eq(keys_by(command_lookup(SLICE_LIT("bitop"))->command, "bitop and a b c"), "a b c");
     cr_assert_str_eq(keys_by(command_lookup(SLICE_LIT("lcs"))->command, "lcs a b len"), "a b");
+    const struct command *sort = command_lookup(SLICE_LIT("sort"))->command;
+    cr_assert_str_eq(keys_by(sort, "sort a by store get x limit 1 store b"), "a");
+    cr_assert_str_eq(keys_by(sort, "sort a store b get store limit 0 1 STORE c"), "a c");
+    const struct command *migrate = command_lookup(SLICE_LIT("migrate"))->command;
+    cr_assert_str_eq(keys_by(migrate, "migrate h p a 0 1 auth2 keys keys copy"), "a");
+    cr_assert_str_eq(keys_by(migrate, "migrate h p a 0 1 copy keys b"), "none");
     const struct command by_count = {.keys = (const struct command_keyspec[]){{.flags = KEY_RO,
                                                                                .begin = KEYS_INDEX,
                                                                                .index = 2,

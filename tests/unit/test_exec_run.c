@@ -413,6 +413,56 @@ static void after_three_failures_the_keys_are_held(void)
     teardown();
 }
 
+static struct {
+    int runs, acts, drops;
+    enum exec_outcome other;
+} outside;
+
+static void drop_act(void *what) { tap_check(what == &outside && ++outside.drops == 1); }
+
+/* A command that does something which cannot be taken back, while others write its key, and empty a database. */
+static enum result act_outside(struct call *call)
+{
+    outside.runs++;
+    call->seen.used_dbs = true;
+    enum result r = mini_entry[MINI_INCR].command->run(call);
+    if (r != RES_OK || call_kept(call))
+        return r;
+    if (!call_may_act(call))
+        return RES_WOULD_BLOCK;
+    outside.acts++;
+    call_keep(call, &outside, drop_act);
+    mini_prepare(&c, MINI_INCR, "k");
+    outside.other = mini_run(two.exec, &c);
+    exec_row_end(two.exec);
+    tap_eq_str(mini_do(two.exec, &b, MINI_INCR, "else"), ":1\r\n");
+    (void)mini_do(two.exec, &b, MINI_FLUSH, "");
+    return RES_OK;
+}
+static const struct command outside_incr = {.name = "outsideincr", .flags = CMD_WRITE | CMD_LONG, .run = act_outside};
+static const struct command_entry outside_entry = {.command = &outside_incr, .id = 0};
+
+static void what_acts_outside_acts_once_while_its_keys_are_held(void)
+{
+    setup(1);
+    (void)do_a(MINI_SET, "k 1");
+    memset(&outside, 0, sizeof outside);
+    mini_prepare(&a, MINI_INCR, "k");
+    a.entry = &outside_entry;
+    tap_check(mini_run(one.exec, &a) == EXEC_AWAY);
+    exec_row_end(one.exec);
+    mini_collect(&a);
+    /* Once to find its key, once to act; that run was overtaken by the flush and repeated. */
+    tap_eq_str(mini_reply(&a), ":2\r\n");
+    tap_eq_u64((uint64_t)outside.runs, 3);
+    tap_eq_u64((uint64_t)outside.acts, 1);
+    tap_eq_u64((uint64_t)outside.drops, 1);
+    tap_check(outside.other == EXEC_PARKED);
+    tap_eq_u64(stats().slow_mode, 0);
+    tap_eq_str(mini_do(two.exec, &c, MINI_INCR, "k"), ":3\r\n"); /* nothing is held any more */
+    teardown();
+}
+
 static void an_untouched_prepared_command_is_not_disturbed_by_other_keys(void)
 {
     setup(1);
@@ -919,6 +969,7 @@ int main(void)
     tap_test(the_pool_keeps_the_gate_too);
     tap_test(an_overtaken_prepared_command_runs_again);
     tap_test(after_three_failures_the_keys_are_held);
+    tap_test(what_acts_outside_acts_once_while_its_keys_are_held);
     tap_test(an_untouched_prepared_command_is_not_disturbed_by_other_keys);
     tap_test(a_prepared_command_without_space_waits_for_it);
     tap_test(a_failed_log_ends_waiting_and_refuses_writes);
