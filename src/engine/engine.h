@@ -116,18 +116,19 @@ struct engine_ops {
 
     /* Private tables. Records are added in key order by one thread, any number of tables at a time, on any thread;
      * finish syncs them. A finished table can be read (table_get, table_iter) and is known by its number, which goes
-     * into the log; attach makes it part of the engine as the newest data, durably, with the boundary. Tables of a
+     * into the log; attach makes it part of the engine as the newest data, durably, with the boundary; when that fails
+     * the table and its file are the handle's as before, and it may be tried again. Tables of a
      * process that died unattached are found by number (table_open) during recovery, or removed by table_sweep. */
     enum result (*table_begin)(struct engine *e, struct engine_table **out);
     enum result (*table_add)(struct engine_table *t, struct slice key, uint8_t kind, struct slice value);
     enum result (*table_finish)(struct engine_table *t, uint64_t *number);
-    void (*table_abort)(struct engine_table *t); /* before or after finish; removes the file */
+    void (*table_abort)(struct engine_table *t); /* before or after finish, when no log names it; removes the file */
     enum result (*table_open)(struct engine *e, uint64_t number, struct engine_table **out);
     enum result (*table_get)(struct engine_table *t, const struct engine_key *key, int flags, uint8_t *kind,
                              struct slice *value, struct engine_miss *miss);
     enum result (*table_iter)(struct engine_table *t, struct slice lower, struct slice upper, int flags,
                               struct iter **out);
-    void (*table_release)(struct engine_table *t); /* after attach, when the front no longer reads it as such */
+    void (*table_release)(struct engine_table *t); /* the front no longer reads it as such; its file stays */
     enum result (*attach)(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary);
     enum result (*table_sweep)(struct engine *e); /* after recovery: removes unattached tables nobody opened */
 

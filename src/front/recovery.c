@@ -276,11 +276,9 @@ static enum result replay_table(struct recovery *r, const struct log_batch *b, u
     if (res == RES_OK)
         res = f->ops->attach(f->engine, table, &boundary);
     free(state);
-    if (res != RES_OK) {
-        f->ops->table_abort(table);
+    f->ops->table_release(table); /* never aborted: the log names it, and the next start will need it */
+    if (res != RES_OK)
         return engine_failed(r, res);
-    }
-    f->ops->table_release(table);
     r->attached = b->table;
     return RES_OK;
 }

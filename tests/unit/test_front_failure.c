@@ -4,7 +4,8 @@
  *      acknowledged, as a prefix of the commits.
  *   2. A full disk refuses the write that has no space, loses nothing, and writes go on by themselves when there is
  *      space again; on_space tells.
- *   3. A failed sync under everysec freezes too. */
+ *   3. A failed sync under everysec freezes too.
+ *   4. A start that fails, whatever call it is that does, has lost nothing: the next one finds all that was there. */
 #include <time.h>
 
 #include "front/front.h"
@@ -174,6 +175,88 @@ static void log_failure_at_every_write_always(void) { every_nth(LOG_OPS, "wal/",
 static void log_failure_at_every_write_no(void) { every_nth(ENV_OP_BIT(ENV_OP_PWRITEV), "wal/", FRONT_FSYNC_NO, "no"); }
 static void log_failure_at_every_sync_no(void) { every_nth(ENV_OP_BIT(ENV_OP_SYNC), "wal/", FRONT_FSYNC_NO, "no"); }
 static void any_failure_anywhere(void) { every_nth(ENV_OPS_WRITE, NULL, FRONT_FSYNC_ALWAYS, "always"); }
+
+/* A directory whose log holds several private tables and memtables that the engine does not have, a table first; and
+ * whose manifest has a torn end, so that the first edit of the next start begins a new one. */
+static struct env *unflushed(struct model *m, struct model_state *state)
+{
+    struct env *env = env_memory_new(77, ENV_MEMORY_CRASH), *image;
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_ALWAYS, &h);
+    struct front *f;
+    model_init(m, 77, 300);
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    for (int i = 0; i < 30; i++)
+        tap_require(model_commit(m, f, state, false) == RES_OK);
+    tap_require(front_flush(f) == RES_OK);
+    /* From here on nothing comes to the engine: there is no room for its tables, and the flusher waits for some. */
+    env_faults_add(env_memory_faults(env), &(struct env_fault){.ops = ENV_OP_BIT(ENV_OP_PWRITEV),
+                                                               .path = "/MANIFEST",
+                                                               .times = UINT64_MAX,
+                                                               .code = RES_NO_SPACE,
+                                                               .partial = 5});
+    for (int i = 0; i < 12; i++)
+        tap_require(model_commit(m, f, state, i % 4 == 0) == RES_OK);
+    tap_require(front_wait(f, front_visible(f)) == RES_OK);
+    while (env_faults_hits(env_memory_faults(env)) == 0)
+        model_pause();
+    image = env_memory_crash(env, ENV_MEMORY_NOW, 0);
+    tap_require(front_close(f) == RES_OK);
+    env_memory_free(env);
+    return image;
+}
+
+static bool start_with_fault(struct env *crashed, const struct model *m, const struct env_fault *fault)
+{
+    struct env *env = env_memory_crash(crashed, ENV_MEMORY_NOW, 0);
+    struct heard h = {0};
+    struct front_options o = options(env, FRONT_FSYNC_ALWAYS, &h);
+    struct front *f;
+    struct errmsg msg;
+    char where[80];
+    snprintf(where, sizeof(where), "a start whose call %llu fails (%s)", (unsigned long long)fault->nth,
+             result_text(fault->code));
+    env_faults_add(env_memory_faults(env), fault);
+    enum result res = front_open(&o, &f, &msg);
+    if (res == RES_OK) {
+        right_at_gate(f, m, where);
+        tap_check(front_close(f) == RES_OK || env_faults_hits(env_memory_faults(env)) > 0);
+    } else {
+        tap_check(msg.text[0] != 0);
+    }
+    bool hit = env_faults_hits(env_memory_faults(env)) > 0;
+    tap_check(env_memory_open_files(env) == 0);
+    env_faults_clear(env_memory_faults(env));
+    for (uint64_t loss = 0; loss < 3; loss++) {
+        struct env *image = env_memory_crash(env, ENV_MEMORY_NOW, loss);
+        right_after_restart(image, m, m->count, where);
+        env_memory_free(image);
+    }
+    env_memory_free(env);
+    return hit;
+}
+
+static void a_failing_start_loses_nothing(void)
+{
+    static const struct env_fault kinds[] = {{.code = RES_IO},
+                                             {.code = RES_NO_SPACE},
+                                             {.code = RES_IO, .partial = 40},
+                                             {.code = RES_IO, .done = true},
+                                             {.code = RES_NO_SPACE, .partial = 7}};
+    struct model m;
+    struct model_state state = {0};
+    struct env *env = unflushed(&m, &state);
+    int without = 0;
+    for (uint64_t n = 1; without < 3 && n < 2000; n++)
+        for (size_t k = tap_long() ? 0 : n % 2; k < sizeof(kinds) / sizeof(*kinds); k += tap_long() ? 1 : 2) {
+            struct env_fault fault = kinds[k];
+            fault.ops = ENV_OPS_WRITE;
+            fault.nth = n;
+            without = start_with_fault(env, &m, &fault) ? 0 : without + 1;
+        }
+    env_memory_free(env);
+    model_fini(&m);
+}
 
 static void failed_second_sync_freezes_everysec(void)
 {
@@ -383,6 +466,7 @@ int main(void)
     tap_test(log_failure_at_every_write_no);
     tap_test(log_failure_at_every_sync_no);
     tap_test(any_failure_anywhere);
+    tap_test(a_failing_start_loses_nothing);
     tap_test(failed_second_sync_freezes_everysec);
     tap_test(full_disk_refuses_and_heals);
     tap_test(full_disk_leaves_room_for_deletes);

@@ -251,7 +251,7 @@ void lsm_table_release(struct engine_table *t) { handle_free(t); }
 enum result lsm_attach(struct engine *engine, struct engine_table *t, const struct engine_boundary *boundary)
 {
     struct lsm *lsm = (struct lsm *)engine;
-    struct edit e = {.boundary = boundary};
+    struct edit e = {.boundary = boundary, .private_table = true};
 
     assert(t->table && !t->attached);
     enum result r = lsm_failed(lsm);

@@ -39,23 +39,33 @@ enum result lsm_failed(struct lsm *lsm)
     return r;
 }
 
-void lsm_fail(struct lsm *lsm, enum result why, const char *what)
+/* From here on no edit is begun. True for the first failure, which is to be told. */
+static bool freeze(struct lsm *lsm, enum result why)
 {
-    char sentence[256];
-
     os_mutex_lock(&lsm->lock);
     bool first = lsm->failed == RES_OK;
     if (first)
         lsm->failed = why;
     os_cond_broadcast(&lsm->done);
     os_mutex_unlock(&lsm->lock);
-    if (!first)
-        return;
+    return first;
+}
+
+static void tell_failure(struct lsm *lsm, enum result why, const char *what)
+{
+    char sentence[256];
+
     snprintf(sentence, sizeof sentence, "%s failed in %s: %s; nothing is written there any more", what, lsm->dir,
              result_text(why));
     log_warning("%s", sentence);
     if (lsm->options.on_failure)
         lsm->options.on_failure(lsm->options.arg, why, sentence);
+}
+
+void lsm_fail(struct lsm *lsm, enum result why, const char *what)
+{
+    if (freeze(lsm, why))
+        tell_failure(lsm, why, what);
 }
 
 /* ---- the edit as bytes ---- */
@@ -113,7 +123,8 @@ static bool version_has(const struct engine_view *v, uint64_t number)
     return false;
 }
 
-/* Their edit may be found by a recovery, or not, until a new manifest is in force. */
+/* Their edit may be found by a recovery, or not, until a new manifest is in force. A private table's file is none of
+ * them: its handle has it, for another try, and a log may name it, whatever the manifest says. */
 static void doubt(struct lsm *lsm, const struct edit *e)
 {
     for (size_t i = 0; i < e->add_count; i++) {
@@ -181,7 +192,7 @@ enum result lsm_commit_edit(struct lsm *lsm, struct edit *e)
 {
     struct engine_view *old = NULL, *next = NULL;
     struct buf state = BUF_INIT;
-    bool fatal = false;
+    bool fatal = false, first_failure = false;
 
     e->in_doubt = false;
     os_mutex_lock(&lsm->edit_lock);
@@ -195,7 +206,7 @@ enum result lsm_commit_edit(struct lsm *lsm, struct edit *e)
         goto out;
     }
     if ((r = write_edit(lsm, e, next, &fatal)) != RES_OK) {
-        if (e->in_doubt)
+        if (e->in_doubt && !e->private_table)
             doubt(lsm, e);
         fatal = fatal || !passing(r);
         goto out;
@@ -217,9 +228,11 @@ enum result lsm_commit_edit(struct lsm *lsm, struct edit *e)
     os_cond_broadcast(&lsm->work);
     os_mutex_unlock(&lsm->lock);
 out:
+    /* Before the next edit may begin: it would go to a manifest of which nobody knows whether it is in force. */
+    first_failure = fatal && freeze(lsm, r);
     os_mutex_unlock(&lsm->edit_lock);
-    if (fatal)
-        lsm_fail(lsm, r, "writing the manifest");
+    if (first_failure)
+        tell_failure(lsm, r, "writing the manifest");
     version_unref(old);
     version_unref(next);
     buf_fini(&state);

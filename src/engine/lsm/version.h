@@ -51,7 +51,8 @@ struct edit {
     struct edit_drop *drops;
     size_t add_count, drop_count, add_cap, drop_cap;
     const struct engine_boundary *boundary; /* NULL: stays */
-    bool in_doubt; /* out: the commit failed, but the edit may count after a crash: its files must stay */
+    bool private_table; /* what it adds has a handle, which has the file too, whether or not the edit counts */
+    bool in_doubt;      /* out: the commit failed, but the edit may count after a crash: its files must stay */
 };
 void edit_fini(struct edit *e);
 enum result edit_add(struct edit *e, struct table *t, int level, uint64_t run) MUST_CHECK;
