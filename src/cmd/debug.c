@@ -88,7 +88,7 @@ static enum result debug_nothing(struct call *c)
 /* Everything goes to the engine and is read from there afterwards: what a restart would find is what there is. */
 static enum result debug_reload(struct call *c)
 {
-    enum result res = front_flush(shard_front(c->shard));
+    enum result res = shard_flush(c->shard);
     if (res == RES_OK)
         reply_ok(c->reply);
     return res;

@@ -10,13 +10,14 @@
  * Maintenance drops what lies inside, whole tables by their fences where it can, and forgets the record when nothing
  * older lies in the range. Ids are never reused, so nothing newer ever does.
  *
- * Threads: absorb, attach, checkpoint: one thread at a time (the front's flusher). view_acquire and everything on a view: any
- * thread. on_change is called by the engine's own threads without locks held. A view pins files and memory until
+ * Threads: absorb, attach: one thread at a time (the front's flusher). checkpoint, compact: any thread that may wait, beside
+ * everything else. view_acquire and everything on a view: any thread. on_change is called by the engine's own threads without locks held. A view pins files and memory until
  * released. get() is called inside an epoch section (base/epoch.h), and what it returns is borrowed until the section
  * ends. */
 #ifndef VARVE_ENGINE_ENGINE_H
 #define VARVE_ENGINE_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "engine/iter.h"
@@ -86,6 +87,16 @@ struct engine_boundary {
 struct engine_level_stats {
     uint64_t files, bytes, records, tombstones;
 };
+
+/* How a checkpoint is made. */
+struct engine_checkpoint {
+    /* Told the boundary that the directory would have, before anything is made; anything but RES_OK ends it. Quick: the
+     * engine takes no new data meanwhile. NULL: any will do. */
+    enum result (*accept)(void *arg, const struct engine_boundary *boundary);
+    void *arg;
+    const atomic_bool *stop; /* once true it ends with RES_CLOSED; NULL: never */
+};
+
 #define ENGINE_LEVELS 8
 struct engine_stats {
     struct engine_level_stats level[ENGINE_LEVELS];
@@ -152,10 +163,11 @@ struct engine_ops {
     uint64_t (*range_bytes)(struct engine_view *v, struct slice lower, struct slice upper);
     /* Background debt as 0 (none) .. 1000 (writers should be at a crawl): the front paces writers by it. */
     unsigned (*debt)(struct engine *e);
-    /* Compacts [lower, upper) down to the bottom; waits. Empty bounds: everything. */
-    enum result (*compact)(struct engine *e, struct slice lower, struct slice upper);
-    /* Makes a directory that can be opened, by hard links where possible. */
-    enum result (*checkpoint)(struct engine *e, const char *dir);
+    /* Compacts [lower, upper) down to the bottom; waits. Empty bounds: everything. RES_CLOSED once *stop (may be NULL). */
+    enum result (*compact)(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop);
+    /* Makes the directory, with the present state in it, by hard links where possible, durably but for its own name.
+     * What is there after a failure is of no use. */
+    enum result (*checkpoint)(struct engine *e, const char *dir, const struct engine_checkpoint *how);
     void (*set_cache_bytes)(struct engine *e, uint64_t bytes);
     void (*stats)(struct engine *e, struct engine_stats *out);
     /* Verifies every checksum and the order of keys of all files in use; the first fault is described. */

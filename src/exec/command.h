@@ -69,6 +69,7 @@ enum command_acl {
     ACL_TRANSACTION = 1 << 12,
     ACL_SCRIPTING = 1 << 13,
     ACL_BLOCKING = 1 << 14,
+    ACL_ADMIN = 1 << 15, /* besides what CMD_ADMIN says */
 };
 
 /* Redis' key specification flags. */

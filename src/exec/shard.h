@@ -110,6 +110,15 @@ void *call_background_arg(struct call *c);
 /* The process-wide clock of rule 7, in ms. */
 uint64_t shard_now_ms(struct shard *s);
 
+/* ---- maintenance, on a thread that may wait, beside all commands; RES_CLOSED once *stop (may be NULL) ---- */
+/* What is committed now goes to the engine: it is sealed; and awaited. */
+enum result shard_flush(struct shard *s) MUST_CHECK;
+/* front_checkpoint() of what is committed now. */
+enum result shard_checkpoint(struct shard *s, const char *dir, const atomic_bool *stop, uint64_t *sequence,
+                             struct errmsg *msg) MUST_CHECK;
+/* shard_flush(), then everything is compacted. */
+enum result shard_compact(struct shard *s, const atomic_bool *stop) MUST_CHECK;
+
 /* ---- MULTI: of a session, on its worker ---- */
 bool session_multi_begin(struct session *s);      /* false: no memory */
 void session_multi_end(struct session *s);        /* DISCARD, RESET, the end of the session */

@@ -415,7 +415,15 @@ enum result front_seal(struct front *f)
 {
     if (front_frozen(f))
         return RES_READ_ONLY;
-    return memtable_empty(f->active) ? RES_OK : switch_memtable(f);
+    if (memtable_empty(f->active))
+        return RES_OK;
+    enum result res = switch_memtable(f);
+    if (res == RES_WOULD_BLOCK) { /* wish first, then look again: whatever comes later is told */
+        front_want_space(f);
+        os_fence();
+        res = switch_memtable(f);
+    }
+    return res;
 }
 
 /* ---- counters and private tables ---- */

@@ -20,6 +20,7 @@
 #include "front/internal.h"
 
 #define RETRY_NS 500000000
+#define LOOK_NS 20000000 /* how often front_await_engine looks for a reason to give up */
 
 void front_wake_flusher(struct front *f)
 {
@@ -229,6 +230,28 @@ enum result front_wait_flushed(struct front *f)
     return atomic_load(&f->flushed) >= target ? RES_OK : RES_READ_ONLY;
 }
 
+enum result front_await_engine(struct front *f, const atomic_bool *stop)
+{
+    enum result res = RES_OK;
+    os_mutex_lock(&f->view_lock);
+    uint64_t target = f->source_count > 1 ? f->sources[1]->boundary : 0;
+    os_mutex_unlock(&f->view_lock);
+    front_kick(f);
+    os_mutex_lock(&f->flush_lock);
+    while (res == RES_OK && atomic_load(&f->flushed) < target) {
+        if (front_frozen(f))
+            res = RES_READ_ONLY;
+        else if (stop && atomic_load(stop))
+            res = RES_CLOSED;
+        else if (atomic_load(&f->flush_refused))
+            res = RES_NO_SPACE;
+        else
+            os_cond_wait_for(&f->flushed_cond, &f->flush_lock, LOOK_NS);
+    }
+    os_mutex_unlock(&f->flush_lock);
+    return res;
+}
+
 enum result front_flush(struct front *f)
 {
     enum result res;
@@ -241,8 +264,13 @@ enum result front_flush(struct front *f)
     return res == RES_OK ? front_wait_flushed(f) : res;
 }
 
+enum result front_compact_engine(struct front *f, const atomic_bool *stop)
+{
+    return f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0), stop);
+}
+
 enum result front_compact(struct front *f)
 {
     enum result res = front_flush(f);
-    return res == RES_OK ? f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0)) : res;
+    return res == RES_OK ? front_compact_engine(f, NULL) : res;
 }

@@ -111,6 +111,9 @@ enum result front_sync(struct front *f, uint64_t sequence) MUST_CHECK;
 enum result front_seal(struct front *f) MUST_CHECK;
 /* Waits until the engine has all that is sealed. Any thread that may wait, without the latch. */
 enum result front_wait_flushed(struct front *f) MUST_CHECK;
+/* The same for a caller that would rather not wait until a full disk has room (RES_NO_SPACE), and that can be told to give
+ * up (RES_CLOSED once *stop, which may be NULL). */
+enum result front_await_engine(struct front *f, const atomic_bool *stop) MUST_CHECK;
 /* Both, for a caller that is the only one to commit (tests, tools): it waits. */
 enum result front_flush(struct front *f) MUST_CHECK;
 
@@ -164,6 +167,17 @@ void front_table_abort(struct front *f, struct engine_table *t);
 
 /* ---- maintenance ---- */
 enum result front_compact(struct front *f) MUST_CHECK; /* front_flush, then compact everything */
+/* Only the latter, for a caller beside others; RES_CLOSED once *stop (may be NULL). */
+enum result front_compact_engine(struct front *f, const atomic_bool *stop) MUST_CHECK;
+/* A data directory of its own, of what was committed by the latest front_seal, by hard links where possible: all of it is
+ * there, on disk, when this returns RES_OK, and nothing under that name otherwise. `dir` does not exist; dir.tmp is used
+ * meanwhile (and removed first). Any thread that may wait, without the latch; nobody waits for it. RES_RETRY: the engine
+ * was between a private table and its batch; seal again. RES_NO_SPACE, RES_CLOSED (*stop; may be NULL) and others.
+ * *sequence: the last commit in it. */
+enum result front_checkpoint(struct front *f, const char *dir, const atomic_bool *stop, uint64_t *sequence,
+                             struct errmsg *msg) MUST_CHECK;
+/* Removes such a directory, so that a crash meanwhile leaves nothing that looks whole. */
+enum result front_checkpoint_remove(struct env *env, const char *dir) MUST_CHECK;
 enum result front_check(struct front *f, struct errmsg *msg) MUST_CHECK;
 void front_set_cache_bytes(struct front *f, uint64_t bytes);
 

@@ -35,12 +35,12 @@ static enum result path_of(const struct front *f, const char *name, char out[512
 }
 
 /* Appends the checksum line and installs the file. */
-static enum result install(struct front *f, const char *name, char *text, size_t room)
+static enum result install(struct front *f, const char *dir, const char *name, char *text, size_t room)
 {
     size_t len = strlen(text);
     int n = snprintf(text + len, room - len, "checksum %08" PRIx32 "\n", checksum32(text, len, CHECKSUM_SALT));
     assert(n > 0 && (size_t)n < room - len);
-    return env_install_file(f->o.env, f->dir, name, slice_of(text, len + (size_t)n));
+    return env_install_file(f->o.env, dir, name, slice_of(text, len + (size_t)n));
 }
 
 /* Reads a file and checks its last line, which is cut off. The text is malloc'd and ends with a 0. */
@@ -123,7 +123,7 @@ static enum result write_boot(struct front *f, uint64_t epoch, struct errmsg *ms
 {
     char text[128];
     snprintf(text, sizeof(text), "boot %" PRIu64 "\n", epoch);
-    enum result res = install(f, "BOOT", text, sizeof(text));
+    enum result res = install(f, f->dir, "BOOT", text, sizeof(text));
     if (res != RES_OK)
         return errmsg_set(msg, res, "cannot write %s/BOOT: %s", f->dir, result_text(res));
     return RES_OK;
@@ -169,49 +169,28 @@ static void note_remains(void *arg, const char *name)
         snprintf(l->first, sizeof(l->first), "%s", name);
 }
 
-struct names {
-    char (*name)[256];
-    size_t count;
-    bool failed;
+struct ours {
+    struct front *f;
+    enum result res;
 };
 
-static void note_name(void *arg, const char *name)
+static void remove_ours(void *arg, const char *name)
 {
-    struct names *n = arg;
-    void *more = realloc(n->name, (n->count + 1) * sizeof(*n->name));
-    if (!more || strlen(name) >= sizeof(*n->name)) {
-        n->failed = true;
-        free(more ? NULL : n->name);
-        n->name = more;
+    struct ours *o = arg;
+    char path[512];
+    if (o->res != RES_OK || !is_ours(name) || strcmp(name, "LOCK") == 0 || strcmp(name, "BOOT") == 0)
         return;
-    }
-    n->name = more;
-    strcpy(n->name[n->count++], name);
+    o->res = path_of(o->f, name, path);
+    if (o->res == RES_OK && o->f->o.env->ops->unlink(o->f->o.env, path) != RES_OK)
+        o->res = env_remove_tree(o->f->o.env, path);
 }
 
-/* Removes what an interrupted making left in the directory (not LOCK and BOOT, nor what is not ours), one level of
- * folders included. */
-static enum result clear(struct front *f, const char *dir, bool top)
+/* Removes what an interrupted making left in the directory, but LOCK and BOOT, and what is not ours. */
+static enum result clear(struct front *f)
 {
-    struct env *env = f->o.env;
-    struct names n = {0};
-    enum result res = env->ops->list(env, dir, note_name, &n);
-    if (res == RES_OK && n.failed)
-        res = RES_NO_MEMORY;
-    for (size_t i = 0; res == RES_OK && i < n.count; i++) {
-        char path[800];
-        if (top && (!is_ours(n.name[i]) || strcmp(n.name[i], "LOCK") == 0 || strcmp(n.name[i], "BOOT") == 0))
-            continue;
-        snprintf(path, sizeof(path), "%s/%s", dir, n.name[i]);
-        res = env->ops->unlink(env, path);
-        if (res != RES_OK && top) {
-            res = clear(f, path, false);
-            if (res == RES_OK)
-                res = env->ops->rmdir(env, path);
-        }
-    }
-    free(n.name);
-    return res;
+    struct ours o = {.f = f};
+    enum result res = f->o.env->ops->list(f->o.env, f->dir, remove_ours, &o);
+    return res == RES_OK ? o.res : res;
 }
 
 /* No IDENTITY: a new directory, one whose making was interrupted, or none of ours. */
@@ -234,7 +213,7 @@ static enum result begin_fresh(struct front *f, const char *boot, struct errmsg 
     new_identity(f);
     f->identity.boot_epoch = 0;
     if (boot) {
-        enum result res = clear(f, f->dir, true);
+        enum result res = clear(f);
         return res == RES_OK ? RES_OK
                              : errmsg_set(msg, res, "cannot clear %s, whose making was interrupted: %s", f->dir,
                                           result_text(res));
@@ -308,20 +287,33 @@ enum result identity_begin(struct front *f, bool *fresh, struct errmsg *msg)
     return res;
 }
 
-/* After the engine's first files are there. */
-enum result identity_finish(struct front *f, bool fresh, struct errmsg *msg)
+static enum result write_identity(struct front *f, const char *dir)
 {
-    if (!fresh)
-        return RES_OK;
     char text[512], uuid[33], seed[33];
     const struct front_identity *id = &f->identity;
     put_hex(uuid, id->uuid, 16);
     put_hex(seed, id->seed, 16);
     snprintf(text, sizeof(text), "varve data directory\nformat %u\nengine %s\nuuid %s\nseed %s\n", id->format,
              id->engine, uuid, seed);
-    enum result res = install(f, "IDENTITY", text, sizeof(text));
+    return install(f, dir, "IDENTITY", text, sizeof(text));
+}
+
+/* After the engine's first files are there. */
+enum result identity_finish(struct front *f, bool fresh, struct errmsg *msg)
+{
+    if (!fresh)
+        return RES_OK;
+    enum result res = write_identity(f, f->dir);
     if (res != RES_OK)
         return errmsg_set(msg, res, "cannot write %s/IDENTITY: %s", f->dir, result_text(res));
     f->identity.boot_epoch = 1;
     return write_boot(f, 1, msg);
+}
+
+enum result identity_copy(struct front *f, const char *dir)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "boot %" PRIu64 "\n", f->identity.boot_epoch);
+    enum result res = install(f, dir, "BOOT", text, sizeof(text));
+    return res == RES_OK ? write_identity(f, dir) : res;
 }

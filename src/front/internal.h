@@ -183,6 +183,8 @@ bool front_pace_update(struct front *f);
 bool front_pace_take(struct front *f, uint64_t bytes, uint64_t rate);
 
 /* identity.c */
+/* Writes BOOT and IDENTITY into another directory, which is complete with that. */
+enum result identity_copy(struct front *f, const char *dir) MUST_CHECK;
 enum result identity_begin(struct front *f, bool *fresh, struct errmsg *msg) MUST_CHECK;
 enum result identity_finish(struct front *f, bool fresh, struct errmsg *msg) MUST_CHECK;
 

@@ -96,3 +96,58 @@ bool env_exists(struct env *env, const char *path)
         (void)f->ops->close(f);
     return r != RES_NOT_FOUND;
 }
+
+struct names {
+    char **name;
+    size_t count, room;
+    bool failed;
+};
+
+static void note_name(void *arg, const char *name)
+{
+    struct names *n = arg;
+    if (n->count == n->room) {
+        size_t room = n->room ? 2 * n->room : 64;
+        char **more = realloc(n->name, room * sizeof *more);
+        if (!more) {
+            n->failed = true;
+            return;
+        }
+        n->name = more;
+        n->room = room;
+    }
+    n->name[n->count] = strdup(name);
+    n->failed = n->failed || !n->name[n->count];
+    n->count += n->name[n->count] != NULL;
+}
+
+static enum result remove_entry(struct env *env, const char *dir, const char *name)
+{
+    size_t room = strlen(dir) + strlen(name) + 2;
+    char *path = malloc(room);
+    if (!path)
+        return RES_NO_MEMORY;
+    snprintf(path, room, "%s/%s", dir, name);
+    enum result r = env->ops->unlink(env, path);
+    if (r != RES_OK)
+        r = env_remove_tree(env, path);
+    free(path);
+    return r;
+}
+
+enum result env_remove_tree(struct env *env, const char *dir)
+{
+    struct names n = {0};
+    enum result r = env->ops->list(env, dir, note_name, &n);
+    if (r == RES_OK && n.failed)
+        r = RES_NO_MEMORY;
+    for (size_t i = 0; i < n.count; i++) {
+        if (r == RES_OK)
+            r = remove_entry(env, dir, n.name[i]);
+        free(n.name[i]);
+    }
+    free(n.name);
+    if (r == RES_OK)
+        r = env->ops->rmdir(env, dir);
+    return r == RES_NOT_FOUND ? RES_OK : r;
+}

@@ -75,5 +75,7 @@ enum result env_read_file(struct env *env, const char *path, size_t limit, uint8
 enum result env_install_file(struct env *env, const char *dir, const char *name, struct slice content) MUST_CHECK;
 enum result env_write(struct env_file *f, const void *data, size_t len, uint64_t offset) MUST_CHECK;
 bool env_exists(struct env *env, const char *path);
+/* Removes a directory with all that is in it. RES_OK when there is none. */
+enum result env_remove_tree(struct env *env, const char *dir) MUST_CHECK;
 
 #endif

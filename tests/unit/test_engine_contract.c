@@ -375,7 +375,7 @@ static void random_histories_agree_with_the_model(void)
             else if (what < 9)
                 attach_some(&f);
             else if (what < 10)
-                tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+                tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
             else if (what < 11)
                 f.ops->set_cache_bytes(f.engine, below(200 * 1024));
             else if (f.ops->persistent) {
@@ -414,7 +414,7 @@ static void views_stay_as_they_were(void)
         models[i] = f.model;
         views[i] = f.ops->view_acquire(f.engine);
         if (below(8) == 0)
-            tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+            tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     }
     for (int i = 0; i < MODELS; i++) {
         if (!views[i])
@@ -443,7 +443,7 @@ static void an_iterator_outlives_its_view_and_an_epoch_section(void)
         if (below(10) == 0) {
             absorb_some(&f);
             f.ops->set_cache_bytes(f.engine, below(2) ? 0 : 64 * 1024);
-            tap_check(f.ops->compact(f.engine, none, none) == RES_OK);
+            tap_check(f.ops->compact(f.engine, none, none, NULL) == RES_OK);
             epoch_poll();
         }
         want = present(&m, (int64_t)want + 1, 1, 0, KEYS);

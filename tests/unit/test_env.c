@@ -225,6 +225,42 @@ Test(env, names_come_and_go)
     }
 }
 
+static void put_file(struct place *p, const char *name)
+{
+    struct env_file *f = must_open(p, name, ENV_READ | ENV_WRITE | ENV_CREATE);
+    cr_assert_eq(env_write(f, name, strlen(name), 0), RES_OK);
+    must_close(f);
+}
+
+Test(env, a_tree_goes_with_all_that_is_in_it)
+{
+    FOR_EACH_ENV(p)
+    {
+        struct env *e = p.env;
+        int counts[4] = {0};
+        cr_assert_eq(env_remove_tree(e, at(&p, "d")), RES_OK, "there is none");
+        cr_assert_eq(e->ops->mkdir(e, at(&p, "d")), RES_OK);
+        cr_assert_eq(e->ops->mkdir(e, at(&p, "d/e")), RES_OK);
+        cr_assert_eq(e->ops->mkdir(e, at(&p, "d/e/f")), RES_OK);
+        put_file(&p, "a");
+        put_file(&p, "d/a");
+        put_file(&p, "d/e/f/a");
+        cr_assert_eq(e->ops->link(e, at(&p, "a"), at(&p, "d/e/b")), RES_OK);
+        for (int i = 0; i < 100; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "d/e/%d", i);
+            put_file(&p, name);
+        }
+        cr_assert_eq(env_remove_tree(e, at(&p, "d")), RES_OK);
+        cr_assert_eq(e->ops->list(e, at(&p, "d"), count_name, counts), RES_NOT_FOUND);
+        struct env_file *f = must_open(&p, "a", ENV_READ);
+        must_hold(f, 0, "a"); /* another name of what was in it */
+        must_close(f);
+        cr_assert_neq(env_remove_tree(e, at(&p, "a")), RES_OK, "no tree");
+        cr_assert_eq(e->ops->unlink(e, at(&p, "a")), RES_OK);
+    }
+}
+
 Test(env, a_lock_keeps_the_second_out_until_it_is_closed)
 {
     FOR_EACH_ENV(p)

@@ -169,7 +169,7 @@ static void every_crash_leaves_an_acknowledged_boundary(void)
     for (unsigned s = 1; s <= STEPS; s++) {
         tap_check(absorb_step(e, s) == RES_OK);
         if (s % 8 == 0)
-            tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+            tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
         acknowledged[s] = env_memory_changes(env);
     }
     uint64_t stride = tap_long() ? 1 : 7;
@@ -381,7 +381,7 @@ static void the_bottom_holds_only_what_is_alive(void)
     tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
     for (unsigned s = 1; s <= STEPS; s++)
         tap_check(absorb_step(e, s) == RES_OK);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     engine_lsm.stats(e, &stats);
     for (size_t i = 0; i < KEYS; i++)
         alive += versions[STEPS][i] != 0;
@@ -403,7 +403,7 @@ static void the_bottom_holds_only_what_is_alive(void)
     struct engine_boundary b = {STEPS + 1, slice_of(NULL, 0)};
     tap_check(engine_lsm.absorb(e, run, &b) == RES_OK);
     iter_close(run);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     engine_lsm.stats(e, &stats);
     tap_eq_u64(stats.bytes_on_disk, 0);
     tap_check(files_become(env, 0));
@@ -426,7 +426,7 @@ static uint64_t reads_behind_flushes(bool read_between)
         tap_require(absorb_step(e, s) == RES_OK);
         tap_check(!read_between || holds(e, s));
     }
-    tap_require(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_require(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     tap_check(holds(e, 6));
     engine_lsm.stats(e, &stats);
     tap_check(stats.compactions > 0);
@@ -451,7 +451,7 @@ static void files_stay_while_a_view_needs_them(void)
     for (unsigned s = 1; s <= 3; s++)
         tap_check(absorb_step(e, s) == RES_OK);
     struct engine_view *v = engine_lsm.view_acquire(e);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     tap_check(env->ops->list(env, "/db/sst", count_one, &before) == RES_OK);
     engine_lsm.view_release(v);
     engine_lsm.stats(e, &stats);
@@ -473,10 +473,10 @@ static void a_checkpoint_opens_and_goes_its_own_way(void)
     tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
     for (unsigned s = 1; s <= 6; s++)
         tap_check(absorb_step(e, s) == RES_OK);
-    tap_check(engine_lsm.checkpoint(e, "/copy") == RES_OK);
+    tap_check(engine_lsm.checkpoint(e, "/copy", NULL) == RES_OK);
     for (unsigned s = 7; s <= 12; s++)
         tap_check(absorb_step(e, s) == RES_OK);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     struct engine_options o = options_for(env);
     o.dir = "/copy";
     o.create = false;
@@ -485,7 +485,7 @@ static void a_checkpoint_opens_and_goes_its_own_way(void)
     tap_eq_u64(sequence, 6);
     tap_check(holds(copy, 6));
     tap_check(holds(e, 12));
-    tap_check(engine_lsm.compact(copy, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(copy, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     tap_check(engine_lsm.check(copy, &msg) == RES_OK);
     tap_check(engine_lsm.check(e, &msg) == RES_OK);
     engine_lsm.close(copy);
@@ -646,7 +646,7 @@ static void dead_ranges_are_reclaimed_without_writes(void)
     tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
     absorb_objects(e, 0, OBJECTS / 2, 1);
     absorb_objects(e, OBJECTS / 2, OBJECTS, 2);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     absorb_objects(e, 3, 9, 3); /* and some of it again, above */
     tap_eq_u64(count_all(e), OBJECTS * ELEMENTS);
 
@@ -697,7 +697,7 @@ static void dead_tables_are_dropped_unread(void)
     struct engine_stats before, after;
     tap_require(open_at(env, &e, &sequence, NULL) == RES_OK);
     absorb_objects(e, 0, OBJECTS, 1);
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     engine_lsm.stats(e, &before);
     static const struct range all[] = {{"E", "F"}};
     absorb_dead(e, all, 1, 2);
@@ -765,8 +765,8 @@ static void damage_costs_only_its_block(void)
     tap_check(damaged > 0 && damaged < ELEMENTS / 2);
     tap_check(engine_lsm.check(e, &msg) == RES_CORRUPT);
     tap_check(strstr(msg.text, table_name) && strstr(msg.text, "offset"));
-    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK); /* and is set aside there */
-    absorb_objects(e, 1, 2, 2);                                                       /* and writing goes on */
+    tap_check(engine_lsm.compact(e, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK); /* and is set aside there */
+    absorb_objects(e, 1, 2, 2);                                                             /* and writing goes on */
     log_set_level(LOG_WARNING);
     close_all(env, e);
 }

@@ -188,7 +188,7 @@ static void readers_beside_absorbs_and_compactions(void)
         while (engine->ops->debt(engine) > 500)
             usleep(1000);
         if (s % 50 == 0)
-            tap_check(engine->ops->compact(engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+            tap_check(engine->ops->compact(engine, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     }
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     for (size_t i = 0; i <= READERS; i++)

@@ -8,7 +8,9 @@
 
 #define COPY_PIECE (1024 * 1024)
 
-static enum result copy_file(struct env *env, const char *from, const char *to)
+static bool stopped(const struct engine_checkpoint *how) { return how && how->stop && atomic_load(how->stop); }
+
+static enum result copy_file(struct env *env, const char *from, const char *to, const struct engine_checkpoint *how)
 {
     struct env_file *in = NULL, *out = NULL;
     uint8_t *piece = malloc(COPY_PIECE);
@@ -22,7 +24,7 @@ static enum result copy_file(struct env *env, const char *from, const char *to)
     while (r == RES_OK && got) {
         r = in->ops->pread(in, piece, COPY_PIECE, at, 0, &got);
         if (r == RES_OK && got)
-            r = env_write(out, piece, got, at);
+            r = stopped(how) ? RES_CLOSED : env_write(out, piece, got, at);
         at += got;
     }
     if (r == RES_OK)
@@ -38,7 +40,8 @@ done:
     return r;
 }
 
-static enum result link_tables(struct lsm *lsm, const struct engine_view *v, const char *sst)
+static enum result link_tables(struct lsm *lsm, const struct engine_view *v, const char *sst,
+                               const struct engine_checkpoint *how)
 {
     size_t room = strlen(sst) + 32;
     char *to = malloc(room);
@@ -50,15 +53,18 @@ static enum result link_tables(struct lsm *lsm, const struct engine_view *v, con
             char *from = lsm_table_path(lsm, number);
             snprintf(to, room, "%s/%06" PRIu64 ".sst", sst, number);
             r = from ? lsm->env->ops->link(lsm->env, from, to) : RES_NO_MEMORY;
-            if (r != RES_OK && r != RES_NO_MEMORY && r != RES_EXISTS) /* another file system, or one without links */
-                r = copy_file(lsm->env, from, to);
+            /* another file system, one without links, or as many as it allows */
+            if (r != RES_OK && r != RES_NO_MEMORY && r != RES_EXISTS && r != RES_NO_SPACE)
+                r = copy_file(lsm->env, from, to, how);
+            if (r == RES_OK && stopped(how))
+                r = RES_CLOSED;
             free(from);
         }
     free(to);
     return r;
 }
 
-enum result lsm_checkpoint(struct engine *e, const char *dir)
+enum result lsm_checkpoint(struct engine *e, const char *dir, const struct engine_checkpoint *how)
 {
     struct lsm *lsm = (struct lsm *)e;
     struct env *env = lsm->env;
@@ -74,7 +80,10 @@ enum result lsm_checkpoint(struct engine *e, const char *dir)
     os_mutex_lock(&lsm->edit_lock);
     struct engine_view *v = lsm_view_acquire(lsm);
     uint64_t next = __atomic_load_n(&lsm->next_number, __ATOMIC_RELAXED);
-    enum result r = lsm_encode_state(&payload, v, next + 1, lsm->sequence, buf_slice(&lsm->state));
+    struct engine_boundary boundary = {lsm->sequence, buf_slice(&lsm->state)};
+    enum result r = how && how->accept ? how->accept(how->arg, &boundary) : RES_OK;
+    if (r == RES_OK)
+        r = lsm_encode_state(&payload, v, next + 1, lsm->sequence, buf_slice(&lsm->state));
     os_mutex_unlock(&lsm->edit_lock);
     if (r == RES_OK) {
         r = env->ops->mkdir(env, dir);
@@ -84,7 +93,7 @@ enum result lsm_checkpoint(struct engine *e, const char *dir)
     if (r == RES_OK)
         r = env->ops->mkdir(env, sst);
     if (r == RES_OK)
-        r = link_tables(lsm, v, sst);
+        r = link_tables(lsm, v, sst, how);
     if (r == RES_OK)
         r = env->ops->sync_dir(env, sst);
     if (r == RES_OK)

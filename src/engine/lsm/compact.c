@@ -121,7 +121,7 @@ static enum result merge_records(struct merge_state *m)
         bool out = false;
         struct slice skip_to = {NULL, 0};
         if (++m->records % 64 == 0) {
-            if (__atomic_load_n(&m->lsm->stopping, __ATOMIC_RELAXED))
+            if (__atomic_load_n(&m->lsm->stopping, __ATOMIC_RELAXED) || (m->job->stop && atomic_load(m->job->stop)))
                 return RES_CLOSED;
             epoch_poll(); /* blocks read so far: all of them would be as large as the tables */
         }

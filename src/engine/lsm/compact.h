@@ -46,6 +46,7 @@ struct job {
     uint64_t bytes;
     struct slice lower, upper;
     struct lsm_claim claim;
+    const atomic_bool *stop; /* of whoever compacts by hand; or NULL */
 };
 
 /* ---- pick.c; under lsm->lock ---- */

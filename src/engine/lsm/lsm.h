@@ -150,9 +150,9 @@ void lsm_stop_threads(struct lsm *lsm);
 unsigned lsm_debt(struct engine *e);
 /* The debt of a version that is about to be published. */
 unsigned lsm_debt_of(const struct lsm *lsm, const struct engine_view *v);
-enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper);
+enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop);
 /* check.c, checkpoint.c */
 enum result lsm_check(struct engine *e, struct errmsg *msg);
-enum result lsm_checkpoint(struct engine *e, const char *dir);
+enum result lsm_checkpoint(struct engine *e, const char *dir, const struct engine_checkpoint *how);
 
 #endif

@@ -169,7 +169,7 @@ unsigned lsm_debt(struct engine *e) { return __atomic_load_n(&((struct lsm *)e)-
 
 /* By hand: everything of the range down to the bottom, then what the dead ranges and tombstones at the bottom leave.
  * The caller's thread does the work, beside the background threads. */
-enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper)
+enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop)
 {
     struct lsm *lsm = (struct lsm *)e;
     enum result r = RES_OK;
@@ -179,7 +179,7 @@ enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper
     os_mutex_lock(&lsm->lock);
     while (r == RES_OK) {
         struct job *j;
-        if (lsm->failed != RES_OK || lsm->stopping) {
+        if (lsm->failed != RES_OK || lsm->stopping || (stop && atomic_load(stop))) {
             r = lsm->failed != RES_OK ? lsm->failed : RES_CLOSED;
             break;
         }
@@ -188,6 +188,7 @@ enum result lsm_compact(struct engine *e, struct slice lower, struct slice upper
             (void)os_cond_wait_for(&lsm->done, &lsm->lock, IDLE_NS);
             r = RES_OK;
         } else if (j) {
+            j->stop = stop;
             r = run_claimed(lsm, j);
         } else if (r == RES_OK && !scanned && dead_any(lsm->current)) {
             scan_dead(lsm);

@@ -143,15 +143,15 @@ static uint64_t range_bytes(struct engine_view *v, struct slice lower, struct sl
 
 static unsigned debt(struct engine *e) { return engine_lsm.debt(inner(e)); }
 
-static enum result compact(struct engine *e, struct slice lower, struct slice upper)
+static enum result compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop)
 {
-    return engine_lsm.compact(inner(e), lower, upper);
+    return engine_lsm.compact(inner(e), lower, upper, stop);
 }
 
 /* There is no directory of the machine to write to. */
-static enum result checkpoint(struct engine *e, const char *dir)
+static enum result checkpoint(struct engine *e, const char *dir, const struct engine_checkpoint *how)
 {
-    (void)e, (void)dir;
+    (void)e, (void)dir, (void)how;
     return RES_UNSUPPORTED;
 }
 
