@@ -43,7 +43,7 @@ static const struct {
     [IN_GEO] = {"geo", ACL_GEO},
     [IN_STREAM] = {"stream", ACL_STREAM},
     [IN_PUBSUB] = {"pubsub", 0},
-    [IN_ADMIN] = {"admin", 0},
+    [IN_ADMIN] = {"admin", ACL_ADMIN},
     [IN_FAST] = {"fast", 0},
     [IN_SLOW] = {"slow", 0},
     [IN_BLOCKING] = {"blocking", ACL_BLOCKING},

@@ -82,6 +82,7 @@ static enum result info_run(struct call *c)
         select_sections(call_arg(c, arg), wanted);
     if (i.host != NULL)
         i.host->ops->stats(&i.clients);
+    saver_figures(&i.saver); /* before what is counted on */
     shard_stats(c->shard, &i.exec);
     front_stats(shard_front(c->shard), &i.front);
     for (size_t n = 0; n < SECTIONS; n++) {

@@ -3,6 +3,7 @@
 #define VARVE_CMD_INFO_H
 
 #include "cmd/host.h"
+#include "cmd/saver.h"
 #include "cmd/vitals.h"
 #include "conf/settings.h"
 
@@ -14,6 +15,7 @@ struct info {
     struct host_stats clients;
     struct shard_stats exec;
     struct front_stats front;
+    struct saver_figures saver;
     struct buf out;
     enum result res; /* of the first line that failed */
 };

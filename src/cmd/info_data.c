@@ -93,6 +93,8 @@ void info_storage(struct info *i)
              f->log_syncs ? ms(f->log_sync_ns_total) / (double)f->log_syncs : 0, ms(f->log_sync_ns_max));
     info_add(i, "log_commits_per_sync:%.2f\r\n", f->log_syncs ? (double)f->commits / (double)f->log_syncs : 0);
     info_add(i, "recovery_ms:%" PRIu64 "\r\n", f->recovery_ms);
+    info_add(i, "checkpoint_last:%.500s\r\ncheckpoint_last_sequence:%" PRIu64 "\r\n", i->saver.last_path,
+             i->saver.last_sequence);
     metrics_info(i, METRICS_STORAGE);
 }
 

@@ -105,19 +105,24 @@ void info_persistence(struct info *i)
 {
     const struct front_stats *f = &i->front;
     const char *status = f->frozen ? "err" : "ok";
-    uint64_t started = i->host ? i->host->started_ms / 1000 : 0;
+    const struct saver_job_figures *save = &i->saver.save, *compact = &i->saver.compact;
     info_add(i, "loading:0\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\ncurrent_cow_size_age:0\r\n"
                 "current_fork_perc:0.00\r\ncurrent_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n");
-    info_add(i, "rdb_changes_since_last_save:%" PRIu64 "\r\n", i->exec.changes);
-    info_add(i, "rdb_bgsave_in_progress:0\r\nrdb_last_save_time:%" PRIu64 "\r\nrdb_last_bgsave_status:%s\r\n", started,
-             status);
+    info_add(i, "rdb_changes_since_last_save:%" PRIu64 "\r\n", i->exec.changes - i->saver.changes);
     info_add(i,
-             "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\nrdb_last_cow_size:0\r\n"
-             "rdb_last_load_keys_expired:0\r\nrdb_last_load_keys_loaded:0\r\n");
+             "rdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%" PRIu64 "\r\nrdb_last_bgsave_status:%s\r\n"
+             "rdb_last_bgsave_time_sec:%" PRId64 "\r\nrdb_current_bgsave_time_sec:%" PRId64 "\r\nrdb_saves:%" PRIu64
+             "\r\n",
+             save->running, i->saver.last_save, f->frozen || save->failed ? "err" : "ok", save->seconds,
+             save->running_for, save->begun);
     info_add(i,
-             "aof_enabled:1\r\naof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
-             "aof_current_rewrite_time_sec:-1\r\naof_last_bgrewrite_status:ok\r\naof_rewrites:0\r\n"
-             "aof_rewrites_consecutive_failures:0\r\n");
+             "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\nrdb_last_load_keys_loaded:0\r\naof_enabled:1\r\n");
+    info_add(i,
+             "aof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:%" PRId64 "\r\n"
+             "aof_current_rewrite_time_sec:%" PRId64 "\r\naof_last_bgrewrite_status:%s\r\naof_rewrites:%" PRIu64 "\r\n"
+             "aof_rewrites_consecutive_failures:%d\r\n",
+             compact->running, compact->seconds, compact->running_for, compact->failed ? "err" : "ok", compact->begun,
+             compact->failed);
     info_add(i,
              "aof_last_write_status:%s\r\naof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
              "module_fork_last_cow_size:0\r\n",

@@ -70,6 +70,15 @@ enum result check_dir(struct arena *arena, const char **value, struct errmsg *ms
     return RES_OK;
 }
 
+enum result check_checkpoint_dir(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    (void)arena;
+    size_t len = strlen(*value);
+    if (len == 0 || (*value)[len - 1] == '/')
+        return errmsg_set(msg, RES_INVALID, "a directory's name is needed, without a / at its end");
+    return RES_OK;
+}
+
 /* Pairs of seconds and changes; "" clears what was there. */
 enum result check_save(struct arena *arena, const char **value, struct errmsg *msg)
 {

@@ -99,7 +99,7 @@ bool setting_equal(const struct setting *d, const struct settings *a, const stru
 enum result setting_describe(const struct setting *d, struct buf *out) MUST_CHECK;
 
 /* Checks of table.def: check.c. */
-setting_check_fn check_address, check_hosts, check_bind, check_password, check_dir, check_save, check_file_name,
-    check_oom_values, check_shutdown, check_events, check_not_built;
+setting_check_fn check_address, check_hosts, check_bind, check_password, check_dir, check_checkpoint_dir, check_save,
+    check_file_name, check_oom_values, check_shutdown, check_events, check_not_built;
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "cmd/host.h"
+#include "cmd/saver.h"
 #include "cmd/table.h"
 #include "cmd/vitals.h"
 #include "conf/settings.h"
@@ -315,6 +316,16 @@ static const struct engine_ops *engine_of(const struct settings *set)
     return engine_by_name(set->engine == SETTING_ENGINE_MEMORY ? "memory" : "lsm");
 }
 
+static enum result open_saver(struct server *s, const struct settings *set, struct errmsg *msg)
+{
+    char dir[512];
+    bool absolute = set->checkpoint_dir[0] == '/';
+    int n = snprintf(dir, sizeof dir, "%s%s%s", absolute ? "" : set->dir, absolute ? "" : "/", set->checkpoint_dir);
+    if (n <= 0 || (size_t)n >= sizeof dir)
+        return errmsg_set(msg, RES_INVALID, "checkpoint-dir is too long");
+    return saver_start(s->shard, env_posix(), dir, msg);
+}
+
 static enum result open_data(struct server *s, const struct settings *set, struct errmsg *msg)
 {
     struct shard_options o = {
@@ -353,7 +364,7 @@ static enum result open_data(struct server *s, const struct settings *set, struc
     struct store_options store = {.databases = (uint32_t)set->databases};
     res = store_open(s->shard, &store, msg);
     s->store_open = res == RES_OK;
-    return res;
+    return res == RES_OK ? open_saver(s, set, msg) : res;
 }
 
 enum result server_open(struct server **out, struct errmsg *msg)
@@ -399,6 +410,7 @@ enum result server_close(struct server *s)
     enum result res = RES_OK;
     if (s->shard != NULL)
         shard_hurry(s->shard);
+    saver_stop();
     if (s->net != NULL)
         net_stop(s->net, PATIENCE_MS);
     if (s->store_open)

@@ -170,6 +170,35 @@ def a_disk_that_fills_and_empties_many_times():
 
 
 @tap.test
+def a_checkpoint_that_has_no_room_leaves_nothing():
+    with Disk(32) as disk, server.Varved('--appendfsync', 'no', *SMALL, dir=os.path.join(disk.path, 'data')) as s:
+        model, base = Model(4), os.path.join(s.dir, 'checkpoints')
+        with s.connect() as c:
+            for _ in range(100):
+                tap.eq(model.write(c, 20000), OK)
+            tap.eq(c.call('SAVE'), OK)
+            tap.eq(model.write(c, 20000), OK)
+            failed = 0
+            for _ in range(20):  # a compaction may give room for it just now
+                disk.fill()
+                reply = c.call('SAVE')
+                tap.eq(s.info('persistence')['rdb_last_bgsave_status'], 'ok' if reply == OK else 'err')
+                if reply != OK:
+                    tap.matches(reply, b'(?i)^ERR .*no space')
+                    failed += 1
+                    tap.eq(len(os.listdir(base)), 1, os.listdir(base))
+            tap.check(failed > 0, 'the disk never was full')
+            model.check(c)
+            disk.drain()
+            goes_on(c, model, 20000)
+            tap.until(lambda: c.call('SAVE') == OK, 20 * tap.PATIENCE)
+            tap.eq(len(os.listdir(base)), 1)
+            model.check(c)
+        with server.Varved(*SMALL, dir=os.path.join(base, os.listdir(base)[0])) as copy, copy.connect() as c:
+            model.check(c)
+
+
+@tap.test
 def killed_on_a_full_disk_it_recovers_when_there_is_room():
     with Disk(24) as disk:
         s = server.Varved('--appendfsync', 'always', *SMALL, dir=os.path.join(disk.path, 'data'))
