@@ -10,10 +10,14 @@
  *   4. Counters equal a count.
  *   5. Sequence numbers go on above all that were ever given.
  *   6. The same after a second crash, at any moment of that recovery and of the commits after it. */
+#include <sys/prctl.h>
+
 #include "front/front.h"
 #include "os/env_memory.h"
 #include "tests/lib/front_model.h"
 #include "tests/lib/tap.h"
+
+static uint64_t states; /* disks looked at */
 
 struct acknowledged { /* change numbers are taken after the gate was seen: the truth is not later */
     uint64_t strict;  /* commit acknowledged under always */
@@ -143,6 +147,7 @@ static struct front *check_image(const struct run *r, struct env *image, uint64_
     struct errmsg msg;
     struct front *f = NULL;
     char why[200] = "";
+    states++;
     enum result res = front_open(&o, &f, &msg);
     if (!tap_check(res == RES_OK)) {
         tap_diag("%s: does not open: %s", where, msg.text);
@@ -208,22 +213,6 @@ static void check_moment(const struct run *r, uint64_t k, uint64_t loss, uint64_
     env_memory_free(image);
 }
 
-static void crash_states(uint64_t seed, int commits, uint64_t moments)
-{
-    struct run r;
-    run_workload(&r, seed, commits);
-    uint64_t changes = env_memory_changes(r.env);
-    uint64_t every = moments == 0 || changes < moments ? 1 : changes / moments;
-    for (uint64_t k = 1 + seed % every; k <= changes; k += every)
-        for (uint64_t loss = 0; loss < 4; loss++)
-            check_moment(&r, k, loss, moments == 0 ? 2 : loss == 3);
-    tap_check(front_close(r.f) == RES_OK);
-    tap_check(env_memory_open_files(r.env) == 0);
-    env_memory_free(r.env);
-    model_fini(&r.model);
-    free(r.acks);
-}
-
 #if defined(__SANITIZE_THREAD__)
 #define SANITIZED_THREADS 1
 #elif defined(__has_feature)
@@ -234,10 +223,28 @@ static void crash_states(uint64_t seed, int commits, uint64_t moments)
 #ifdef SANITIZED_THREADS /* here only the races are looked for */
 #define MOMENTS 6
 #define LIVES 12
+#define LOSSES 4
 #else
-#define MOMENTS 80
-#define LIVES 20
+#define MOMENTS 260
+#define LIVES 70
+#define LOSSES 6
 #endif
+
+static void crash_states(uint64_t seed, int commits, uint64_t moments)
+{
+    struct run r;
+    run_workload(&r, seed, commits);
+    uint64_t changes = env_memory_changes(r.env);
+    uint64_t every = moments == 0 || changes < moments ? 1 : changes / moments;
+    for (uint64_t k = 1 + seed % every; k <= changes; k += every)
+        for (uint64_t loss = 0; loss < LOSSES; loss++)
+            check_moment(&r, k, loss, moments == 0 ? 2 : loss >= 3);
+    tap_check(front_close(r.f) == RES_OK);
+    tap_check(env_memory_open_files(r.env) == 0);
+    env_memory_free(r.env);
+    model_fini(&r.model);
+    free(r.acks);
+}
 
 static uint64_t moments(void) { return tap_long() ? 0 : MOMENTS; }
 
@@ -247,15 +254,18 @@ static void no_fsync_keeps_a_prefix(void) { crash_states(2, 500, moments()); }
 
 static void many_short_lives(void)
 {
-    for (uint64_t seed = 10; seed < (tap_long() ? 200 : LIVES); seed++)
-        crash_states(seed, 40, 25);
+    for (uint64_t seed = 10; seed < (tap_long() ? 400 : LIVES); seed++)
+        crash_states(seed, 40, tap_long() ? 0 : 25);
 }
 
 int main(void)
 {
+    /* Clearing huge pages for tiny memtables would be most of the time of a state. */
+    (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     tap_test(always_loses_nothing_acknowledged);
     tap_test(everysec_keeps_a_prefix);
     tap_test(no_fsync_keeps_a_prefix);
     tap_test(many_short_lives);
+    tap_diag("%llu crash states", (unsigned long long)states);
     return tap_done();
 }
