@@ -364,24 +364,37 @@ static bool error_or_right(struct bench *b)
     return all_good;
 }
 
-Test(lsm_table, every_flipped_byte_is_seen)
+/* Returns how many bits were flipped. */
+static uint64_t flip_every_bit(size_t records, size_t value_max, uint32_t block, bool lz4)
 {
     struct bench b;
     size_t unnoticed = 0;
-    rng_state = 8;
+    uint64_t flips = 0;
     begin(&b, 1 << 20);
-    fill_in(&b, 60, 20, 60);
-    write_table(&b, 512, false);
-    log_set_level(LOG_NOTHING);
-    for (uint64_t at = 0; at < b.size; at++) {
-        unsigned bit = (unsigned)below(8);
-        cr_assert_eq(env_memory_flip(b.env, "/7", at, bit), RES_OK);
-        unnoticed += error_or_right(&b);
-        cr_assert_eq(env_memory_flip(b.env, "/7", at, bit), RES_OK);
-    }
+    fill_in(&b, records, 20, value_max);
+    write_table(&b, block, lz4);
+    for (uint64_t at = 0; at < b.size; at++)
+        for (unsigned bit = 0; bit < 8; bit++, flips++) {
+            cr_assert_eq(env_memory_flip(b.env, "/7", at, bit), RES_OK);
+            unnoticed += error_or_right(&b);
+            cr_assert_eq(env_memory_flip(b.env, "/7", at, bit), RES_OK);
+        }
     cr_assert_eq(unnoticed, 0);
     cr_assert(error_or_right(&b));
     end(&b);
+    return flips;
+}
+
+/* 60,000 at least, a million in the long form. */
+Test(lsm_table, every_flipped_bit_is_seen)
+{
+    const char *more = getenv("VARVE_TEST_LONG");
+    uint64_t flips = 0, least = more && *more ? 1000000 : 60000;
+    rng_state = 8;
+    log_set_level(LOG_NOTHING);
+    for (int i = 0; flips < least; i++)
+        flips += flip_every_bit(20 + below(60), 20 + below(60), i % 3 ? 512 : 256, i % 2);
+    cr_log_info("%lu bits flipped", (unsigned long)flips);
 }
 
 Test(lsm_table, every_truncation_is_seen)
