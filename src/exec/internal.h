@@ -320,6 +320,8 @@ struct shard {
 
     atomic_bool hurry; /* the server ends */
     struct shard_hooks hooks;
+    bool log_failed;            /* lock: whoever sets the hooks later is told then */
+    enum result log_failed_why; /* lock */
     atomic_int monitors;
 
     _Atomic unsigned events; /* enum event_class: what runs collect */

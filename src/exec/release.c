@@ -72,8 +72,13 @@ void release_failure(void *arg, enum result why, const char *sentence)
     struct shard *s = arg;
     log_warning("%s; nothing more is written, and replies that were waiting for it fail", sentence);
     atomic_fetch_or(&s->restricted, RESTRICT_FROZEN);
-    if (s->hooks.failure)
-        s->hooks.failure(s->hooks.arg, why, sentence);
+    os_mutex_lock(&s->lock); /* the log's threads run before anybody has set the hooks */
+    struct shard_hooks hooks = s->hooks;
+    s->log_failed = true;
+    s->log_failed_why = why;
+    os_mutex_unlock(&s->lock);
+    if (hooks.failure)
+        hooks.failure(hooks.arg, why, sentence);
     os_mutex_lock(&s->lock);
     s->space_turns++;
     s->held_turns++;

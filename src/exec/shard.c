@@ -122,7 +122,16 @@ void shard_set_settings(struct shard *s, const struct settings *settings)
     atomic_store_explicit(&s->settings, settings, memory_order_release);
 }
 
-void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks) { s->hooks = *hooks; }
+void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks)
+{
+    os_mutex_lock(&s->lock);
+    s->hooks = *hooks;
+    bool missed = s->log_failed;
+    enum result why = s->log_failed_why;
+    os_mutex_unlock(&s->lock);
+    if (missed && hooks->failure)
+        hooks->failure(hooks->arg, why, front_failure(s->front));
+}
 
 void shard_monitors_add(struct shard *s, int change) { atomic_fetch_add(&s->monitors, change); }
 

@@ -196,7 +196,7 @@ struct shard_hooks {
     /* A command has run (not a dropped run), its arguments still there; on the thread that ran it, which holds the latch
      * (of a write on a worker); only called while shard_monitors > 0. floor: when it may be shown. */
     void (*monitor)(void *arg, struct session *s, const struct slice *argv, int argc, uint64_t floor);
-    /* The log failed. */
+    /* The log failed; once, also if it was before the hooks were set. */
     void (*failure)(void *arg, enum result why, const char *sentence);
     void *arg;
 };

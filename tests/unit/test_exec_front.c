@@ -289,6 +289,58 @@ static void run_seeds(uint64_t count, const struct engine_ops *engine, enum fron
     tap_check(!engine->persistent || total.flushes > 0);
 }
 
+static void note_failure(void *arg, enum result why, const char *sentence)
+{
+    tap_check(why == RES_IO && sentence[0] != 0);
+    atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void break_log(struct shard *shard)
+{
+    struct front *f = shard_front(shard);
+    struct slice key = SLICE_LIT("Mk");
+    struct batch_record record = {.key = {key, engine_hash(key)}, .value = SLICE_LIT("v"), .kind = RECORD_PUT};
+    struct batch b = {.records = &record, .count = 1, .now_ms = 1};
+    env_faults_add(
+        env_memory_faults(test.env),
+        &(struct env_fault){.ops = ENV_OP_BIT(ENV_OP_PWRITEV), .path = "wal/", .times = UINT64_MAX, .code = RES_IO});
+    enum result res;
+    latch_lock(&shard->latch);
+    while ((res = front_reserve(f, &b)) == RES_WOULD_BLOCK)
+        front_kick(f);
+    if (res == RES_OK)
+        (void)front_commit(f, &b);
+    latch_release(&shard->latch, shard->env->ops->mono_ns(shard->env));
+    front_kick(f);
+    while (!(atomic_load(&shard->restricted) & RESTRICT_FROZEN))
+        os_pause();
+}
+
+/* The log's threads run, and may fail, before anybody listens. */
+static void a_failure_before_the_hooks_is_told(void)
+{
+    struct shard *shard;
+    struct errmsg msg;
+    for (int early = 0; early < 2; early++) {
+        atomic_int told = 0;
+        const struct shard_hooks hooks = {.failure = note_failure, .arg = &told};
+        test.env = env_memory_new(9, ENV_MEMORY_PLAIN);
+        test.engine = &engine_lsm;
+        test.fsync = FRONT_FSYNC_ALWAYS;
+        tap_require(shard_start(&shard, &msg) == RES_OK);
+        if (early)
+            shard_set_hooks(shard, &hooks);
+        break_log(shard);
+        if (!early)
+            shard_set_hooks(shard, &hooks);
+        while (atomic_load(&told) == 0)
+            os_pause();
+        tap_check(shard_close(shard) == RES_READ_ONLY);
+        tap_eq_u64((uint64_t)atomic_load(&told), 1);
+        env_memory_free(test.env);
+    }
+}
+
 static void always_over_lsm(void) { run_seeds(100, &engine_lsm, FRONT_FSYNC_ALWAYS, false); }
 static void everysec_over_lsm(void) { run_seeds(60, &engine_lsm, FRONT_FSYNC_EVERYSEC, false); }
 static void over_memory(void) { run_seeds(60, &engine_memory, FRONT_FSYNC_NO, false); }
@@ -305,5 +357,6 @@ int main(void)
     tap_test(over_memory);
     tap_test(always_with_a_failing_log);
     tap_test(everysec_with_a_failing_log);
+    tap_test(a_failure_before_the_hooks_is_told);
     return tap_done();
 }
