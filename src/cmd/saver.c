@@ -31,7 +31,9 @@ static struct saver {
     char last_path[512];
 } saver;
 
-static uint64_t now_ms(void) { return saver.env->ops->real_ms(saver.env); }
+static uint64_t wall_seconds(void) { return saver.env->ops->real_ms(saver.env) / 1000; }
+
+static uint64_t now_ms(void) { return saver.env->ops->mono_ns(saver.env) / 1000000; }
 
 static uint64_t changes_now(void)
 {
@@ -146,12 +148,11 @@ static void remove_old(void)
     free(l.numbers);
 }
 
+/* Its entry is synced each time: an earlier making may have been interrupted just before. */
 static enum result make_dir(struct errmsg *msg)
 {
     enum result res = saver.env->ops->mkdir(saver.env, saver.dir);
-    if (res == RES_EXISTS)
-        return RES_OK;
-    if (res == RES_OK) {
+    if (res == RES_OK || res == RES_EXISTS) {
         char above[512];
         snprintf(above, sizeof above, "%s", saver.dir);
         char *slash = strrchr(above, '/');
@@ -208,7 +209,7 @@ static enum result checkpoint(struct errmsg *msg)
         return res;
     log_notice("checkpoint %s was made in %" PRIu64 " ms: all up to commit %" PRIu64, path, now_ms() - began, sequence);
     os_mutex_lock(&saver.lock);
-    saver.last_save = now_ms() / 1000;
+    saver.last_save = wall_seconds();
     saver.changes = changes;
     saver.last_sequence = sequence;
     snprintf(saver.last_path, sizeof saver.last_path, "%s", path);
@@ -292,7 +293,7 @@ enum result saver_start(struct shard *s, struct env *env, const char *dir, struc
     os_mutex_init(&saver.lock);
     os_cond_init(&saver.ended);
     saver.save.shown.seconds = saver.compact.shown.seconds = -1;
-    saver.last_save = now_ms() / 1000;
+    saver.last_save = wall_seconds();
     saver.shard = s;
     remove_leftovers();
     return RES_OK;

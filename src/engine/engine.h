@@ -11,9 +11,9 @@
  * older lies in the range. Ids are never reused, so nothing newer ever does.
  *
  * Threads: absorb, attach: one thread at a time (the front's flusher). checkpoint, compact: any thread that may wait, beside
- * everything else. view_acquire and everything on a view: any thread. on_change is called by the engine's own threads without locks held. A view pins files and memory until
- * released. get() is called inside an epoch section (base/epoch.h), and what it returns is borrowed until the section
- * ends. */
+ * everything else. view_acquire and everything on a view: any thread. on_change is called by the engine's own threads
+ * without locks held. A view pins files and memory until released. get() is called inside an epoch section
+ * (base/epoch.h), and what it returns is borrowed until the section ends. */
 #ifndef VARVE_ENGINE_ENGINE_H
 #define VARVE_ENGINE_ENGINE_H
 
@@ -128,8 +128,8 @@ struct engine_ops {
     /* Private tables. Records are added in key order by one thread, any number of tables at a time, on any thread;
      * finish syncs them. A finished table can be read (table_get, table_iter) and is known by its number, which goes
      * into the log; attach makes it part of the engine as the newest data, durably, with the boundary; when that fails
-     * the table and its file are the handle's as before, and it may be tried again. Tables of a
-     * process that died unattached are found by number (table_open) during recovery, or removed by table_sweep. */
+     * the table and its file are the handle's as before, and it may be tried again. Tables of a process that died
+     * unattached are found by number (table_open) during recovery, or removed by table_sweep. */
     enum result (*table_begin)(struct engine *e, struct engine_table **out);
     enum result (*table_add)(struct engine_table *t, struct slice key, uint8_t kind, struct slice value);
     enum result (*table_finish)(struct engine_table *t, uint64_t *number);
