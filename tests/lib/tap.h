@@ -29,6 +29,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 1 in a build with the sanitizer: tests that look for something else may do less there. */
+#if defined(__SANITIZE_THREAD__)
+#define TAP_THREAD_SANITIZER 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define TAP_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TAP_THREAD_SANITIZER 1
+#elif __has_feature(address_sanitizer)
+#define TAP_ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifndef TAP_THREAD_SANITIZER
+#define TAP_THREAD_SANITIZER 0
+#endif
+#ifndef TAP_ADDRESS_SANITIZER
+#define TAP_ADDRESS_SANITIZER 0
+#endif
+
 static int tap_points;
 static int tap_failed_points;
 static atomic_int tap_failed_checks;    /* of the running test */

@@ -213,16 +213,13 @@ static void check_moment(const struct run *r, uint64_t k, uint64_t loss, uint64_
     env_memory_free(image);
 }
 
-#if defined(__SANITIZE_THREAD__)
-#define SANITIZED_THREADS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SANITIZED_THREADS 1
-#endif
-#endif
-#ifdef SANITIZED_THREADS /* here only the races are looked for */
+#if TAP_THREAD_SANITIZER /* here only the races are looked for */
 #define MOMENTS 6
 #define LIVES 12
+#define LOSSES 4
+#elif TAP_ADDRESS_SANITIZER /* and here what is done to memory */
+#define MOMENTS 80
+#define LIVES 20
 #define LOSSES 4
 #else
 #define MOMENTS 260

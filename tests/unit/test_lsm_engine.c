@@ -172,16 +172,12 @@ static void image_is_good(struct env *image, unsigned acknowledged, uint64_t k, 
     }
 }
 
-#if defined(__SANITIZE_THREAD__)
-#define SANITIZED_THREADS 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SANITIZED_THREADS 1
-#endif
-#endif
-#ifdef SANITIZED_THREADS /* here only the races are looked for */
+#if TAP_THREAD_SANITIZER /* here only the races are looked for */
 #define WORKLOADS 1
 #define LOSSES 2
+#elif TAP_ADDRESS_SANITIZER /* and here what is done to memory */
+#define WORKLOADS 2
+#define LOSSES 6
 #else
 #define WORKLOADS 5
 #define LOSSES 20
