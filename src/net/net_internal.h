@@ -8,6 +8,8 @@
 #include "net/streamer.h"
 #include "pubsub/pubsub.h"
 
+struct lobby;
+
 struct net {
     struct shard *shard;
     struct pubsub *pubsub;
@@ -15,6 +17,7 @@ struct net {
     struct reactor *reactors; /* those of RESP, then those of HTTP */
     int reactor_count, http_count;
     struct listeners listeners, http_listeners;
+    struct lobby *lobby; /* at the start, and at the end */
     struct streamer streamer;
     struct memcached_flush flush;
     _Atomic uint64_t next_id, clients, accepted, rejected;
@@ -38,5 +41,7 @@ void connection_say_later(struct connection *c);   /* the reply that was away ha
 
 /* Hands an accepted socket to the reactor of its kind with the fewest connections. On the reactor that accepts. */
 void net_accepted(struct reactor *by, struct newcomer *who);
+/* The same, of a client of HTTP who came before the reactors run. */
+void net_let_in(struct net *n, struct newcomer *who);
 
 #endif
