@@ -114,6 +114,10 @@ enum result net_open(const struct net_options *options, struct net **out, struct
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     }
     streamer_init(&n->streamer);
+    if (tracking_open(&n->tracking) != RES_OK) {
+        net_free(n);
+        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    }
     listeners_init(&n->http_listeners);
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
@@ -150,6 +154,7 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
     if (shard != NULL)
         n->shard = shard;
     pubsub_serve(n->pubsub, n->shard);
+    tracking_serve(n->tracking, n->shard);
     lobby_close(n->lobby, true);
     n->lobby = NULL;
     listeners_start(&n->listeners, &n->reactors[0]);
@@ -198,6 +203,7 @@ void net_free(struct net *n)
             close(n->reactors[i].wake_fd);
     free(n->reactors);
     pubsub_close(n->pubsub);
+    tracking_close(n->tracking);
     os_mutex_fini(&n->release_lock);
     os_mutex_fini(&n->tuning_lock);
     free(n);
@@ -211,6 +217,7 @@ void net_tune(struct net *n, const struct net_tuning *tuning)
     n->tuning = *tuning;
     os_mutex_unlock(&n->tuning_lock);
     atomic_fetch_add(&n->tuning_version, 1);
+    tracking_limit(n->tracking, tuning->tracking_keys);
 }
 
 /* ---- statistics ---- */
@@ -234,6 +241,7 @@ static void sum_stats(struct net *n, struct host_stats *out)
     out->pubsub_channels = pubsub_names(n->pubsub, PUBSUB_CHANNEL);
     out->pubsub_patterns = pubsub_names(n->pubsub, PUBSUB_PATTERN);
     out->pubsub_shard_channels = pubsub_names(n->pubsub, PUBSUB_SHARD);
+    tracking_stats(n->tracking, out);
     bool paused = n->shard != NULL && shard_paused(n->shard) != SHARD_PAUSE_OFF; /* NULL: not started yet */
     for (int i = 0; i < net_threads(n); i++) {
         struct reactor_stats *s = &n->reactors[i].stats;

@@ -1,7 +1,7 @@
 // What applications do with node-redis, by RESP2 and RESP3; run.mjs calls each function with the server's port.
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient, createClientPool } from 'redis';
+import { BasicClientSideCache, createClient, createClientPool } from 'redis';
 
 async function connected(port, use) {
   for (const RESP of [2, 3]) {
@@ -138,4 +138,22 @@ export async function clean_close(port) {
     assert.equal(await last, 'OK');
     assert.equal(await client.get('before the end'), 'v');
   });
+}
+
+export async function its_own_cache_is_kept_right(port) {
+  const cache = new BasicClientSideCache({ ttl: 0, maxEntries: 0 });
+  const client = await createClient({ url: `redis://127.0.0.1:${port}`, RESP: 3, clientSideCache: cache }).connect();
+  const other = await client.duplicate({ clientSideCache: undefined }).connect();
+  await other.set('cached', 'one');
+  for (let i = 0; i < 10; i++) assert.equal(await client.get('cached'), 'one');
+  assert.equal(cache.stats().hitCount, 9);
+  await other.set('cached', 'two');
+  const deadline = Date.now() + 10000;
+  while ((await client.get('cached')) !== 'two' && Date.now() < deadline) await sleep(5);
+  assert.equal(await client.get('cached'), 'two');
+  await other.flushAll();
+  while ((await client.get('cached')) !== null && Date.now() < deadline) await sleep(5);
+  assert.equal(await client.get('cached'), null);
+  client.destroy();
+  other.destroy();
 }
