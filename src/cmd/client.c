@@ -280,11 +280,79 @@ static const struct command cmd_client_unpause = {
     .run = run_client_unpause,
 };
 
-/* ---- what is not built yet ---- */
+/* ---- client-side caching ---- */
 
-static enum result run_no_tracking(struct call *c)
+static enum result run_client_tracking(struct call *c)
 {
-    return reply_error(c->reply, "ERR client-side caching is not built yet");
+    const struct host *host = host_get();
+    struct client_tracking want = {.on = arg_is(c, 2, "on")};
+    struct slice *prefixes = arena_alloc(c->arena, (size_t)c->argc * sizeof *prefixes);
+    if (prefixes == NULL)
+        return RES_NO_MEMORY;
+    want.prefixes = prefixes;
+    for (int i = 3; i < c->argc; i++) {
+        int64_t id;
+        if (arg_is(c, i, "redirect") && i + 1 < c->argc) {
+            if (want.redirect != 0)
+                return reply_error(c->reply, "ERR A client can only redirect to a single other client");
+            if (!arg_i64(c, ++i, &id))
+                return RES_OK;
+            if (id < 1)
+                return reply_error(c->reply, "ERR The client ID you want redirect to does not exist");
+            want.redirect = (uint64_t)id;
+        } else if (arg_is(c, i, "prefix") && i + 1 < c->argc) {
+            prefixes[want.prefix_count++] = c->argv[++i];
+        } else if (arg_is(c, i, "bcast")) {
+            want.bcast = true;
+        } else if (arg_is(c, i, "optin")) {
+            want.optin = true;
+        } else if (arg_is(c, i, "optout")) {
+            want.optout = true;
+        } else if (arg_is(c, i, "noloop")) {
+            want.noloop = true;
+        } else {
+            return reply_syntax_error(c->reply);
+        }
+    }
+    if (!want.on && !arg_is(c, 2, "off"))
+        return reply_syntax_error(c->reply);
+    if (want.on && !want.bcast && want.prefix_count > 0)
+        return reply_error(c->reply, "ERR PREFIX option requires BCAST mode to be enabled");
+    if (want.on && want.bcast && (want.optin || want.optout))
+        return reply_error(c->reply, "ERR OPTIN and OPTOUT are not compatible with BCAST");
+    if (want.on && want.optin && want.optout)
+        return reply_error(c->reply, "ERR You can't specify both OPTIN mode and OPTOUT mode");
+    if (host == NULL)
+        return reply_error(c->reply, NO_HOST);
+    host->ops->tracking(c, &want);
+    return RES_OK;
+}
+
+static enum result run_client_caching(struct call *c)
+{
+    const struct host *host = host_get();
+    if (host == NULL)
+        return reply_error(c->reply, NO_HOST);
+    host->ops->caching(c, c->argv[2]);
+    return RES_OK;
+}
+
+static enum result run_client_getredir(struct call *c)
+{
+    const struct host *host = host_get();
+    if (host == NULL)
+        return reply_error(c->reply, NO_HOST);
+    host->ops->tracking_info(c, true);
+    return RES_OK;
+}
+
+static enum result run_client_trackinginfo(struct call *c)
+{
+    const struct host *host = host_get();
+    if (host == NULL)
+        return reply_error(c->reply, NO_HOST);
+    host->ops->tracking_info(c, false);
+    return RES_OK;
 }
 
 static const struct command_arg args_on_off[] = {ARG_TOKEN("on", "ON"), ARG_TOKEN("off", "OFF"), ARGS_END};
@@ -296,9 +364,9 @@ static const struct command cmd_client_caching = {
     .group = "connection",
     .since = "6.0.0",
     .complexity = "O(1)",
-    .summary = "Says whether the keys of the next command are tracked. Not built yet.",
+    .summary = "Says whether the keys of the next command are tracked.",
     .args = (const struct command_arg[]){ARG("mode", ARG_ONEOF, .children = args_yes_no), ARGS_END},
-    .run = run_no_tracking,
+    .run = run_client_caching,
 };
 static const struct command cmd_client_getredir = {
     .name = "getredir",
@@ -308,8 +376,8 @@ static const struct command cmd_client_getredir = {
     .group = "connection",
     .since = "6.0.0",
     .complexity = "O(1)",
-    .summary = "Says which connection gets the invalidation messages of this one. Not built yet.",
-    .run = run_no_tracking,
+    .summary = "Says which connection gets the invalidation messages of this one.",
+    .run = run_client_getredir,
 };
 static const struct command cmd_client_tracking = {
     .name = "tracking",
@@ -319,7 +387,7 @@ static const struct command cmd_client_tracking = {
     .group = "connection",
     .since = "6.0.0",
     .complexity = "O(1)",
-    .summary = "Switches server-assisted client-side caching. Not built yet.",
+    .summary = "Switches server-assisted client-side caching.",
     .args =
         (const struct command_arg[]){
             ARG("status", ARG_ONEOF, .children = args_on_off),
@@ -328,7 +396,7 @@ static const struct command cmd_client_tracking = {
             ARG_TOKEN("bcast", "BCAST", .flags = ARG_OPTIONAL), ARG_TOKEN("optin", "OPTIN", .flags = ARG_OPTIONAL),
             ARG_TOKEN("optout", "OPTOUT", .flags = ARG_OPTIONAL), ARG_TOKEN("noloop", "NOLOOP", .flags = ARG_OPTIONAL),
             ARGS_END},
-    .run = run_no_tracking,
+    .run = run_client_tracking,
 };
 static const struct command cmd_client_trackinginfo = {
     .name = "trackinginfo",
@@ -338,8 +406,8 @@ static const struct command cmd_client_trackinginfo = {
     .group = "connection",
     .since = "6.2.0",
     .complexity = "O(1)",
-    .summary = "Tells about client-side caching of this connection. Not built yet.",
-    .run = run_no_tracking,
+    .summary = "Tells about client-side caching of this connection.",
+    .run = run_client_trackinginfo,
 };
 
 /* ---- UNBLOCK ---- */
@@ -384,8 +452,12 @@ static const struct command cmd_client_unblock = {
 static enum result run_client_help(struct call *c)
 {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Whether the keys of the next command are tracked (TRACKING with OPTIN or OPTOUT).",
         "GETNAME",
         "    The name of this connection.",
+        "GETREDIR",
+        "    Which connection gets the invalidation messages of this one.",
         "ID",
         "    The number of this connection.",
         "INFO",
@@ -420,6 +492,11 @@ static enum result run_client_help(struct call *c)
         "    Tell which library this client uses.",
         "SETNAME <name>",
         "    Give this connection a name.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Tell this connection when keys change that it has read, or that begin so.",
+        "TRACKINGINFO",
+        "    How this connection tracks.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    End the waiting of a client, as if its time were up (default) or with an error.",
         "UNPAUSE",

@@ -298,6 +298,8 @@ static enum result run_reset(struct call *c)
     const struct host *host = host_get();
     if (s->monitor && host != NULL)
         host->ops->monitor(c, false);
+    if (host != NULL)
+        host->ops->untrack(c);
     session_multi_end(s);
     session_unwatch(c->shard, s);
     if (s->subscriber != NULL)

@@ -23,11 +23,20 @@ struct client_filter {
     bool skip_me;                              /* not the client that asks */
 };
 
+/* What CLIENT TRACKING asks for. */
+struct client_tracking {
+    bool on, bcast, optin, optout, noloop;
+    uint64_t redirect; /* 0: none */
+    const struct slice *prefixes;
+    size_t prefix_count;
+};
+
 struct host_stats {
     uint64_t http_clients, http_connections, http_rejected;   /* of those below, HTTP's */
     uint64_t http_answers[6], http_malformed, http_timed_out; /* answers by class of status: [2] are 2xx */
     uint64_t connected_clients, max_clients, monitors, total_connections, rejected_connections;
     uint64_t blocked_clients; /* that wait for keys, or for the end of CLIENT PAUSE */
+    uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
     uint64_t pubsub_clients, pubsub_channels, pubsub_patterns, pubsub_shard_channels;
     uint64_t cut_by_output_limit, cut_by_query_limit, timed_out; /* connections closed for that */
     uint64_t input_bytes, output_bytes;                          /* of the network, since the start */
@@ -50,6 +59,11 @@ struct host_ops {
     enum result (*client_info)(struct call *c, struct buf *out);
     /* MONITOR on or off for the session of the call. */
     void (*monitor)(struct call *c, bool on);
+    /* CLIENT TRACKING (replies, perhaps later), CACHING, and TRACKINGINFO or GETREDIR. */
+    void (*tracking)(struct call *c, const struct client_tracking *want);
+    void (*caching)(struct call *c, struct slice yes_or_no);
+    void (*untrack)(struct call *c); /* RESET */
+    void (*tracking_info)(struct call *c, bool redirect_only);
     void (*stats)(struct host_stats *out);
     /* Zeroes the counts since the start (CONFIG RESETSTAT). */
     void (*reset_stats)(void);

@@ -49,8 +49,8 @@ void info_clients(struct info *i)
     info_add(i, "client_recent_max_input_buffer:%" PRIu64 "\r\n", h->largest_query_buffer);
     info_add(i, "client_recent_max_output_buffer:%" PRIu64 "\r\n", h->largest_output_buffer);
     info_add(i, "blocked_clients:%" PRIu64 "\r\n", h->blocked_clients);
-    info_add(i, "tracking_clients:0\r\npubsub_clients:%" PRIu64 "\r\nclients_in_timeout_table:0\r\n",
-             h->pubsub_clients);
+    info_add(i, "tracking_clients:%" PRIu64 "\r\npubsub_clients:%" PRIu64 "\r\nclients_in_timeout_table:0\r\n",
+             h->tracking_clients, h->pubsub_clients);
     info_add(i, "total_blocking_keys:0\r\ntotal_blocking_keys_on_nokey:0\r\n");
     info_add(i, "monitor_clients:%" PRIu64 "\r\n", h->monitors);
 }
@@ -164,8 +164,10 @@ void info_stats(struct info *i)
     info_add(i, "latest_fork_usec:0\r\n"
                 "total_forks:0\r\nmigrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\n"
                 "active_defrag_misses:0\r\nactive_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\n"
-                "total_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\ntracking_total_keys:0\r\n"
-                "tracking_total_items:0\r\ntracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n");
+                "total_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\n");
+    info_add(i, "tracking_total_keys:%" PRIu64 "\r\ntracking_total_items:%" PRIu64 "\r\n", h->tracking_keys,
+             h->tracking_items);
+    info_add(i, "tracking_total_prefixes:%" PRIu64 "\r\nunexpected_error_replies:0\r\n", h->tracking_prefixes);
     info_add(i, "total_error_replies:%" PRIu64 "\r\ndump_payload_sanitizations:0\r\n", e->error_replies);
     info_add(i, "total_reads_processed:%" PRIu64 "\r\ntotal_writes_processed:%" PRIu64 "\r\n", h->reads, h->writes);
     info_add(i, "io_threaded_reads_processed:%" PRIu64 "\r\nio_threaded_writes_processed:%" PRIu64 "\r\n",

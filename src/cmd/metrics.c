@@ -285,7 +285,10 @@ void metrics_document(FILE *out)
           "Figures are "
           "at most\n100 ms old; looking at them takes no lock that a command takes. Where INFO shows the same figure, "
           "its field is "
-          "named.\n\n| metric | type | INFO | what |\n|---|---|---|---|\n",
+          "named.\n\n"
+          "`conf/prometheus-rules.yml` has alerts and recording rules for Prometheus, `conf/grafana-dashboard.json` a "
+          "dashboard for\nGrafana. What prometheus-redis-exporter reads of a Redis it finds here, too.\n\n| metric | "
+          "type | INFO | what |\n|---|---|---|---|\n",
           out);
 #define COUNT(section, info, name, help, value) fputs("| `" #name "` | counter | `" #info "` | " help " |\n", out);
 #define GAUGE(section, info, name, help, value) fputs("| `" #name "` | gauge | `" #info "` | " help " |\n", out);

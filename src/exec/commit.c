@@ -62,7 +62,18 @@ static enum result commit_batch(struct run *r, struct engine_table *table, uint6
 
 enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
 {
-    enum result res = commit_batch(r, table, table_number, sequence);
+    struct shard *s = r->call.shard;
+    bool tracks = unlikely(atomic_load_explicit(&s->effects.tracking, memory_order_relaxed));
+    enum result res = tracks ? effects_track(r) : RES_OK;
+    if (res == RES_OK)
+        res = commit_batch(r, table, table_number, sequence);
+    if (res == RES_OK && !tracks && r->overlay.signal_count > 0) {
+        atomic_signal_fence(memory_order_seq_cst);                                        /* see shard_set_tracking() */
+        if (unlikely(atomic_load_explicit(&s->effects.tracking, memory_order_relaxed))) { /* from this moment on */
+            res = effects_track(r);
+            assert(res == RES_OK);
+        }
+    }
     if (res != RES_OK || likely(!r->effects && !r->waiter && !r->waits_on))
         return res;
     if (r->effects)

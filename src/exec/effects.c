@@ -147,6 +147,60 @@ void effects_tell_all(struct shard *s)
     os_mutex_unlock(&s->effects.lock);
 }
 
+/* ---- tracking ---- */
+
+/* A key that an earlier signal named already; only a short list is searched. */
+static bool named_before(const struct overlay *o, uint32_t i)
+{
+    uint32_t from = i > 32 ? i - 32 : 0;
+    for (uint32_t k = from; k < i; k++)
+        if (o->signals[k].hash == o->signals[i].hash && slice_eq(o->signals[k].key, o->signals[i].key) &&
+            !(o->signals[k].kind & (SIGNAL_UNSEEN | SIGNAL_FLUSHED | SIGNAL_SWAPPED)))
+            return true;
+    return false;
+}
+
+/* One effect for all keys: they belong together, as clients with BCAST hear of them. */
+enum result effects_track(struct run *r)
+{
+    const struct overlay *o = &r->overlay;
+    struct buf keys = BUF_INIT;
+    enum result res = RES_OK;
+    bool all = false;
+    if (r->tracked)
+        return RES_OK;
+    for (uint32_t i = 0; i < o->signal_count && res == RES_OK; i++) {
+        const struct overlay_signal *g = &o->signals[i];
+        if (g->kind & (SIGNAL_FLUSHED | SIGNAL_SWAPPED)) {
+            all = true;
+        } else if (g->kind != SIGNAL_UNSEEN && !named_before(o, i)) {
+            res = buf_append(&keys, &g->key.len, sizeof g->key.len);
+            if (res == RES_OK)
+                res = buf_append(&keys, g->key.data, g->key.len);
+        }
+    }
+    if (res == RES_OK && all)
+        res = add(r, &(struct effect_head){.event = "invalidate", .event_class = SHARD_TRACKED_ALL}, NULL, NULL);
+    else if (res == RES_OK && keys.len > 0)
+        res =
+            add(r, &(struct effect_head){.event = "invalidate", .event_class = SHARD_TRACKED, .payload_len = keys.len},
+                NULL, keys.data);
+    buf_fini(&keys);
+    r->tracked = res == RES_OK;
+    return res;
+}
+
+#define IN_FLIGHT 4096
+
+/* A commit looks at `tracking` behind its becoming visible, without a barrier in between: os_fence_all() makes up for it. So
+ * one that did not see it set is at or below what is visible here. Where the kernel cannot, a few more are taken for such. */
+uint64_t shard_set_tracking(struct shard *s, bool on)
+{
+    atomic_store(&s->effects.tracking, on);
+    uint64_t slack = !on || os_fence_all() ? 0 : IN_FLIGHT;
+    return front_visible(s->front) + slack;
+}
+
 /* ---- what is wanted ---- */
 
 static void recompute(struct shard *s) REQUIRES(s->lock)

@@ -81,6 +81,7 @@ struct run {
     bool exec_failed;          /* EXEC answered an error instead of running them */
     bool must_validate;        /* prepared: even if it wrote nothing */
     bool needs_latch;          /* prepared: only to warm what it needs */
+    bool tracked;              /* what it changes is among its effects */
     bool waits_on;             /* call_wait() of one that waits already */
     bool wants_hold;           /* call_may_act() said no */
     struct kept kept;          /* call_keep(): over reruns */
@@ -226,6 +227,7 @@ void effects_drop(struct run *r);
 /* The run counts: under the latch when it is a write. */
 void effects_queue(struct run *r, uint64_t floor);
 void effects_tell_all(struct shard *s);
+enum result effects_track(struct run *r) MUST_CHECK; /* once a run: the keys it changes */
 
 /* ---- MULTI (multi.c) ---- */
 enum result multi_queue(struct session *s, const struct command_entry *entry, int argc, const struct slice *argv)
@@ -330,6 +332,7 @@ struct shard {
     struct {
         struct os_mutex lock; /* of telling: one at a time */
         _Atomic(struct effects *) newest;
+        atomic_bool tracking; /* commits tell of the keys they change */
     } effects;
     struct watches watches;
     struct waits waits;

@@ -74,6 +74,12 @@ void session_multi_fail(struct session *s)
         s->multi->failed = true;
 }
 
+void session_multi_each(const struct session *s, multi_each_fn *each, void *arg)
+{
+    for (uint32_t i = 0; s->multi && i < s->multi->count; i++)
+        each(arg, s->multi->commands[i].entry, s->multi->commands[i].argc, s->multi->commands[i].argv);
+}
+
 bool session_multi_failed(const struct session *s) { return s->multi && s->multi->failed; }
 int session_multi_count(const struct session *s) { return s->multi ? (int)s->multi->count : -1; }
 size_t session_multi_memory(const struct session *s)

@@ -42,7 +42,7 @@ void run_begin(struct run *r, struct session *session, const struct command_entr
     r->hook_count = 0;
     r->failed = RES_OK;
     r->too_long = r->hit_held = r->saw_counts = r->slow = false;
-    r->in_exec = r->exec_failed = r->must_validate = r->needs_latch = r->waits_on = r->wants_hold = false;
+    r->in_exec = r->exec_failed = r->must_validate = r->needs_latch = r->waits_on = r->wants_hold = r->tracked = false;
     r->inner_count = 0;
     r->serving = NULL;
     r->flags = 0;

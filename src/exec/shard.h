@@ -126,6 +126,9 @@ void session_multi_fail(struct session *s);       /* a command was refused befor
 int session_multi_count(const struct session *s); /* commands queued; -1: no MULTI */
 size_t session_multi_memory(const struct session *s);
 bool session_multi_failed(const struct session *s);
+/* Each command queued. */
+typedef void multi_each_fn(void *arg, const struct command_entry *entry, int argc, const struct slice *argv);
+void session_multi_each(const struct session *s, multi_each_fn *each, void *arg);
 /* EXEC's handler, when nothing speaks against it: runs the queue. */
 enum result call_exec(struct call *c) MUST_CHECK;
 /* After EXEC, while session->rest: commands that could not run within it. *reply: EXEC's bytes, or, when this has answered
@@ -179,9 +182,12 @@ void shard_pause(struct shard *s, enum shard_pause mode, uint64_t until_ms);
 enum shard_pause shard_paused(struct shard *s); /* any thread */
 
 /* ---- hooks of the server, set before the first command ---- */
+enum { SHARD_TRACKED = 1u << 30, SHARD_TRACKED_ALL = 1u << 29 };
 struct shard_effect {
     const char *event; /* NULL: a message of PUBLISH, or, sharded, of SPUBLISH */
-    unsigned event_class;
+    unsigned
+        event_class; /* or SHARD_TRACKED: message has the keys that were changed, each as its length (size_t) and its bytes;
+                             SHARD_TRACKED_ALL: any may have been */
     uint32_t db;
     bool sharded;
     struct slice key, message; /* key: or the channel */
@@ -202,6 +208,8 @@ struct shard_hooks {
 };
 void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
 void shard_monitors_add(struct shard *s, int change);
+/* Whether commits tell of each key they change. on: returns the last sequence that may not have been told of. */
+uint64_t shard_set_tracking(struct shard *s, bool on);
 
 /* ---- statistics ---- */
 struct command_stats {

@@ -16,7 +16,7 @@ static enum result describe(struct connection *c, struct buf *out)
 {
     const struct session *s = &c->session;
     const struct subscriber *sub = s->subscriber;
-    char peer[64], local[64], flags[12];
+    char peer[64], local[64], flags[16];
     size_t f = 0;
     connection_name_peer(c, peer);
     connection_name_local(c, local);
@@ -28,6 +28,8 @@ static enum result describe(struct connection *c, struct buf *out)
     int queued = quiet ? -1 : session_multi_count(s);
     if (queued >= 0)
         flags[f++] = 'x';
+    int64_t redirect;
+    f += tracking_flags(c, flags + f, &redirect);
     if (c->waiter != NULL || (c->in_parked && shard_paused(c->reactor->shard) != SHARD_PAUSE_OFF))
         flags[f++] = 'b';
     if (!quiet && session_watch_broken(s))
@@ -54,15 +56,15 @@ static enum result describe(struct connection *c, struct buf *out)
         "id=%llu addr=%s laddr=%s fd=%d name=%.*s age=%llu idle=%llu flags=%s db=%u sub=%zu psub=%zu ssub=%zu "
         "multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%d omem=%zu "
         "tot-mem=%zu events=%s "
-        "cmd=%s user=default redir=-1 resp=%d lib-name=%.*s lib-ver=%.*s\n",
+        "cmd=%s user=default redir=%lld resp=%d lib-name=%.*s lib-ver=%.*s\n",
         (unsigned long long)s->id, peer, local, c->fd, (int)s->name.len, (const char *)s->name.data,
         (unsigned long long)(now - s->created_ms) / 1000,
         (unsigned long long)(now > s->active_ms ? now - s->active_ms : 0) / 1000, flags, s->db,
         sub ? sub->count[PUBSUB_CHANNEL] : 0, sub ? sub->count[PUBSUB_PATTERN] : 0, sub ? sub->count[PUBSUB_SHARD] : 0,
         queued, unread, c->in.cap - c->in.len, c->batch ? sizeof *c->batch : 0, quiet ? 0 : session_multi_memory(s),
         c->out.buf.cap, c->out.buf.len, pending, c->out.streams != NULL, pending ? outbox_memory(&c->out) : 0,
-        connection_memory(c), c->write_waiting ? "rw" : "r", last ? last->full_name : "NULL", s->resp,
-        (int)s->lib_name.len, (const char *)s->lib_name.data, (int)s->lib_version.len,
+        connection_memory(c), c->write_waiting ? "rw" : "r", last ? last->full_name : "NULL", (long long)redirect,
+        s->resp, (int)s->lib_name.len, (const char *)s->lib_name.data, (int)s->lib_version.len,
         (const char *)s->lib_version.data);
 }
 
@@ -75,7 +77,7 @@ enum result net_client_info(struct call *c, struct buf *out)
 
 /* ---- questions that go round ---- */
 
-enum { ANSWER_LIST, ANSWER_COUNT, ANSWER_OLD_KILL, ANSWER_UNBLOCK };
+enum { ANSWER_LIST, ANSWER_COUNT, ANSWER_OLD_KILL, ANSWER_UNBLOCK, ANSWER_TRACKING };
 
 struct question;
 struct part { /* one reactor's */
@@ -93,7 +95,11 @@ struct question {
     enum wait_end unblock;
     struct client_filter filter;
     uint64_t *ids;
+    struct slice *prefixes; /* of tracking, with their bytes */
     char address[64], local_address[64], user[64];
+    struct tracker *tracker;         /* the asker's; counted */
+    struct client_tracking tracking; /* ANSWER_TRACKING: wanted, and from whom on */
+    _Atomic(struct tracker *) redirect_to;
     atomic_int open; /* parts without an answer */
     int part_count;
     struct part parts[];
@@ -183,6 +189,18 @@ static void reply_lines(struct question *q, struct sink *reply)
     free(text);
 }
 
+static void answer_tracking(struct question *q, struct sink *reply)
+{
+    struct tracker *to = atomic_load(&q->redirect_to);
+    if (to == NULL)
+        reply_error(reply, "ERR The client ID you want redirect to does not exist");
+    else
+        tracking_set(q->asker->reactor->net->tracking, q->tracker, &q->tracking, to, reply);
+    tracker_unref(to);
+    tracker_unref(q->tracker);
+    free(q->prefixes);
+}
+
 static void answer(struct question *q)
 {
     struct session *s = &q->asker->session;
@@ -196,6 +214,8 @@ static void answer(struct question *q)
         reply_lines(q, &sink.sink);
     else if (q->answer == ANSWER_COUNT || q->answer == ANSWER_UNBLOCK)
         reply_integer(&sink.sink, (int64_t)killed);
+    else if (q->answer == ANSWER_TRACKING)
+        answer_tracking(q, &sink.sink);
     else if (killed > 0)
         reply_ok(&sink.sink);
     else
@@ -225,6 +245,11 @@ static void ask(struct reactor *r, struct mail *m)
             p->killed += connection_end_wait(c, q->unblock);
             continue;
         }
+        if (q->answer == ANSWER_TRACKING) {
+            if (tracker_of(c) != NULL)
+                atomic_store(&q->redirect_to, tracker_ref(c->tracker));
+            continue;
+        }
         p->killed++;
         if (c == q->asker)
             c->session.close_after_reply = true;
@@ -245,7 +270,29 @@ static bool copy_text(char out[64], struct slice text)
     return text.len < 64;
 }
 
-static void go_round(struct call *call, const struct client_filter *filter, int answer_kind, enum wait_end unblock)
+/* Arguments do not live until the answer. */
+static bool copy_tracking(struct question *q, const struct client_tracking *from)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < from->prefix_count; i++)
+        bytes += from->prefixes[i].len;
+    q->prefixes = malloc(from->prefix_count * sizeof *q->prefixes + bytes + 1);
+    if (q->prefixes == NULL)
+        return false;
+    uint8_t *at = (uint8_t *)(q->prefixes + from->prefix_count);
+    for (size_t i = 0; i < from->prefix_count; i++) {
+        memcpy(at, from->prefixes[i].data, from->prefixes[i].len);
+        q->prefixes[i] = slice_of(at, from->prefixes[i].len);
+        at += from->prefixes[i].len;
+    }
+    q->tracking = *from;
+    q->tracker = tracker_ref(q->asker->tracker);
+    q->tracking.prefixes = q->prefixes;
+    return true;
+}
+
+static void go_round(struct call *call, const struct client_filter *filter, int answer_kind, enum wait_end unblock,
+                     const struct client_tracking *tracking)
 {
     struct session *s = call->session;
     if (s->ops != &connection_session_ops) {
@@ -265,6 +312,12 @@ static void go_round(struct call *call, const struct client_filter *filter, int 
     q->answer = answer_kind;
     q->kill = answer_kind != ANSWER_LIST;
     q->unblock = unblock;
+    if (tracking != NULL && !copy_tracking(q, tracking)) {
+        free(q->ids);
+        free(q);
+        reply_error(call->reply, "ERR out of memory");
+        return;
+    }
     q->filter = *filter;
     if (filter->ids != NULL) {
         memcpy(q->ids, filter->ids, filter->id_count * sizeof *q->ids);
@@ -287,17 +340,35 @@ static void go_round(struct call *call, const struct client_filter *filter, int 
         reactor_post(&n->reactors[i], &q->parts[i].mail);
 }
 
-void net_client_list(struct call *c, const struct client_filter *filter) { go_round(c, filter, ANSWER_LIST, 0); }
+void net_client_list(struct call *c, const struct client_filter *filter) { go_round(c, filter, ANSWER_LIST, 0, NULL); }
 
 void net_client_kill(struct call *c, const struct client_filter *filter, bool old_form)
 {
-    go_round(c, filter, old_form ? ANSWER_OLD_KILL : ANSWER_COUNT, 0);
+    go_round(c, filter, old_form ? ANSWER_OLD_KILL : ANSWER_COUNT, 0, NULL);
 }
 
 void net_client_unblock(struct call *c, uint64_t id, bool error)
 {
     struct client_filter one = {.type = CLIENT_ANY, .ids = &id, .id_count = 1};
-    go_round(c, &one, ANSWER_UNBLOCK, error ? WAIT_UNBLOCK_ERROR : WAIT_UNBLOCK);
+    go_round(c, &one, ANSWER_UNBLOCK, error ? WAIT_UNBLOCK_ERROR : WAIT_UNBLOCK, NULL);
+}
+
+/* Who is to get the messages may live on another reactor. */
+void net_client_tracking(struct call *c, const struct client_tracking *want)
+{
+    struct session *s = c->session;
+    struct client_filter one = {.type = CLIENT_ANY, .ids = &want->redirect, .id_count = 1};
+    if (s->ops != &connection_session_ops) {
+        reply_error(c->reply, "ERR CLIENT TRACKING is not available to this kind of client");
+        return;
+    }
+    struct connection *self = s->connection;
+    if (tracker_of(self) == NULL)
+        reply_error(c->reply, "ERR out of memory");
+    else if (!want->on || want->redirect == 0)
+        tracking_set(self->reactor->net->tracking, self->tracker, want, NULL, c->reply);
+    else
+        go_round(c, &one, ANSWER_TRACKING, 0, want);
 }
 
 /* ---- MONITOR ---- */

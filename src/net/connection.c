@@ -171,6 +171,7 @@ void connection_close(struct connection *c)
     if (c->waiter != NULL)
         (void)connection_end_wait(c, WAIT_CLOSE);
     connection_unsubscribe(c);
+    tracking_gone(c);
     if (!c->away) /* else it belongs to another thread: see come_back() */
         session_unwatch(r->shard, &c->session);
     event_del(&c->read_event);

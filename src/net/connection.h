@@ -92,8 +92,9 @@ struct connection {
     struct subscriber subscriber; /* when session.subscriber points here (net/pushes.c) */
     struct {                      /* what it is to be told behind the reply that is away */
         struct buf bytes;
-        uint64_t floor;
+        uint64_t floor, bound;
     } later;
+    struct tracker *tracker;  /* client-side caching (net/tracking.h); NULL: none */
     struct mail blocked_mail; /* from a pool thread: it waits for this */
     struct waiter *blocked_by;
     /* of a command that was away */

@@ -93,6 +93,8 @@ void http_say_stream(struct connection *c, int status, const char *type, struct 
 /* An error, in the style of the request's dialect; detail without end of line. */
 void http_say_error(struct connection *c, int status, const char *detail);
 const char *http_reason(int status);
+/* "Date: ...\r\n". */
+struct slice http_date_line(uint64_t now_ms);
 /* The body of an error in that style, appended. */
 enum result http_error_body(struct buf *out, enum http_style style, int status, const char *detail) MUST_CHECK;
 const char *http_error_type(enum http_style style);

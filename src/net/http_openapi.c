@@ -234,7 +234,7 @@ static const char description[] = JSON({
       "responses": {
         "200": {"description": "It can.", "content": {"text/plain": {"schema": {"type": "string"}}}},
         "401": {"$ref": "#/components/responses/Text"},
-        "503": {"$ref": "#/components/responses/Text"}
+        "503": {"description": "It cannot, and why: recovering, read-only, stalled, or stopping.", "content": {"text/plain": {"schema": {"type": "string"}}}}
       }
     }
   },

@@ -57,8 +57,8 @@ void http_line(struct http_state *s, const char *fmt, ...)
     s->lines_len += 2;
 }
 
-/* "Date: ...\r\n", made once a second and thread. */
-static struct slice date_line(uint64_t now_ms)
+/* Made once a second and thread. */
+struct slice http_date_line(uint64_t now_ms)
 {
     static _Thread_local struct {
         uint64_t second;
@@ -107,7 +107,7 @@ static bool say_head(struct connection *c, int status, const char *type, uint64_
         connection_close(c);
         return false;
     }
-    struct slice date = date_line(c->reactor->now_ms);
+    struct slice date = http_date_line(c->reactor->now_ms);
     uint8_t *p = put_status(out->data + out->len, status);
     p = put(p, date.data, date.len);
     if (type != NULL) {

@@ -38,7 +38,8 @@ static enum result add(struct listeners *l, const struct protocol *protocol, int
         close(fd);
         return res;
     }
-    l->item[l->count++] = (struct listener){.fd = fd, .is_unix = is_unix, .protocol = protocol, .all = l};
+    l->item[l->count++] =
+        (struct listener){.fd = fd, .place = l->count, .is_unix = is_unix, .protocol = protocol, .all = l};
     return RES_OK;
 }
 
@@ -225,32 +226,43 @@ static void no_descriptors(struct listener *item)
     l->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+bool listener_accept(const struct listener *item, struct newcomer *who, bool *stranger)
+{
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    memset(&a, 0, sizeof a);
+    int fd = accept4(item->fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return false;
+    *who = (struct newcomer){.protocol = item->protocol, .fd = fd, .is_unix = item->is_unix};
+    address_name(&a, who->peer, sizeof who->peer, &who->port);
+    *stranger = !item->is_unix && !is_local(&a);
+    return true;
+}
+
 static void on_connection(evutil_socket_t listen_fd, short what, void *arg)
 {
-    (void)what;
+    (void)listen_fd, (void)what;
     struct listener *item = arg;
     struct reactor *r = item->all->reactor;
     reactor_take_tuning(r); /* a password set a moment ago counts for whoever comes now */
     const struct net_tuning *tuning = &r->tuning;
     for (int i = 0; i < ACCEPTS_IN_A_ROW; i++) {
-        struct sockaddr_storage a;
-        socklen_t len = sizeof a;
-        memset(&a, 0, sizeof a);
-        int fd = accept4(listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-            no_descriptors(item);
-        if (fd < 0 && errno != ECONNABORTED)
+        struct newcomer who;
+        bool stranger;
+        if (!listener_accept(item, &who, &stranger)) {
+            if (errno == ECONNABORTED)
+                continue;
+            if (errno == EMFILE || errno == ENFILE)
+                no_descriptors(item);
             return;
-        if (fd < 0)
-            continue;
+        }
         if (atomic_load_explicit(reactor_clients(r), memory_order_relaxed) >= tuning->max_clients) {
             complain(item->all, "maxclients is reached");
-            turn_away(r, fd, item->protocol->full);
-        } else if (tuning->protected_mode && !tuning->password_set && !item->is_unix && !is_local(&a)) {
-            turn_away(r, fd, item->protocol->denied);
+            turn_away(r, who.fd, item->protocol->full);
+        } else if (stranger && tuning->protected_mode && !tuning->password_set) {
+            turn_away(r, who.fd, item->protocol->denied);
         } else {
-            struct newcomer who = {.protocol = item->protocol, .fd = fd, .is_unix = item->is_unix};
-            address_name(&a, who.peer, sizeof who.peer, &who.port);
             net_accepted(r, &who);
         }
     }

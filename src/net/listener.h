@@ -10,12 +10,14 @@
 
 struct net;
 struct net_options;
+struct newcomer;
 struct protocol;
 struct reactor;
 struct listeners;
 #define LISTENERS_MAX 32
 struct listener {
     int fd;
+    int place; /* among all */
     bool is_unix;
     const struct protocol *protocol;
     struct listeners *all;
@@ -39,5 +41,7 @@ void listeners_init(struct listeners *l);
 void listeners_start(struct listeners *l, struct reactor *r);
 void listeners_stop(struct listeners *l); /* on their reactor: closes them */
 void listeners_close(struct listeners *l);
+/* The next client who waits there. stranger: he is not on this machine. False: there is none, or errno says why not. */
+bool listener_accept(const struct listener *item, struct newcomer *who, bool *stranger);
 
 #endif

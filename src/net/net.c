@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cmd/http_kv.h"
 #include "cmd/metrics.h"
+#include "net/lobby.h"
 #include "net/net_internal.h"
 
 /* ---- new connections ---- */
@@ -19,31 +20,59 @@ static void welcome(struct reactor *r, struct mail *m)
     free(who);
 }
 
-void net_accepted(struct reactor *by, struct newcomer *who)
+/* The reactor of a kind with the fewest connections. */
+static struct reactor *least_busy(struct net *n, bool is_http)
 {
-    struct net *n = by->net;
-    struct reactor *to = by, *first = &n->reactors[by->is_http ? n->reactor_count : 0];
-    int count = by->is_http ? n->http_count : n->reactor_count;
-    who->id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
+    struct reactor *first = &n->reactors[is_http ? n->reactor_count : 0], *to = first;
+    int count = is_http ? n->http_count : n->reactor_count;
     uint64_t least = UINT64_MAX;
     for (int i = 0; i < count; i++) {
         uint64_t has = atomic_load_explicit(&first[i].connections, memory_order_relaxed);
         if (has < least)
             least = has, to = &first[i];
     }
-    struct newcomer *letter = to == by ? NULL : malloc(sizeof *letter);
-    if (letter == NULL)
-        to = by;
+    return to;
+}
+
+static void count_in(struct reactor *to, struct newcomer *who)
+{
+    struct net *n = to->net;
+    who->id = atomic_fetch_add_explicit(&n->next_id, 1, memory_order_relaxed); /* in the order of arrival */
     atomic_fetch_add(&to->connections, 1);
     atomic_fetch_add(reactor_clients(to), 1);
-    atomic_fetch_add_explicit(by->is_http ? &n->http_accepted : &n->accepted, 1, memory_order_relaxed);
-    if (letter == NULL) {
-        connection_new(to, who);
-        return;
-    }
+    atomic_fetch_add_explicit(to->is_http ? &n->http_accepted : &n->accepted, 1, memory_order_relaxed);
+}
+
+static void send_there(struct reactor *to, struct newcomer *letter, const struct newcomer *who)
+{
     *letter = *who;
     letter->mail.deliver = welcome;
     reactor_post(to, &letter->mail);
+}
+
+void net_accepted(struct reactor *by, struct newcomer *who)
+{
+    struct reactor *to = least_busy(by->net, by->is_http);
+    struct newcomer *letter = to == by ? NULL : malloc(sizeof *letter);
+    if (letter == NULL)
+        to = by;
+    count_in(to, who);
+    if (letter == NULL)
+        connection_new(to, who);
+    else
+        send_there(to, letter, who);
+}
+
+void net_let_in(struct net *n, struct newcomer *who)
+{
+    struct newcomer *letter = malloc(sizeof *letter);
+    if (letter == NULL) {
+        close(who->fd);
+        return;
+    }
+    struct reactor *to = least_busy(n, true);
+    count_in(to, who);
+    send_there(to, letter, who);
 }
 
 /* ---- life ---- */
@@ -85,6 +114,10 @@ enum result net_open(const struct net_options *options, struct net **out, struct
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     }
     streamer_init(&n->streamer);
+    if (tracking_open(&n->tracking) != RES_OK) {
+        net_free(n);
+        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    }
     listeners_init(&n->http_listeners);
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
@@ -111,6 +144,7 @@ enum result net_open(const struct net_options *options, struct net **out, struct
         net_free(n);
         return res;
     }
+    n->lobby = lobby_open(n, LOBBY_AT_START);
     *out = n;
     return RES_OK;
 }
@@ -120,6 +154,9 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
     if (shard != NULL)
         n->shard = shard;
     pubsub_serve(n->pubsub, n->shard);
+    tracking_serve(n->tracking, n->shard);
+    lobby_close(n->lobby, true);
+    n->lobby = NULL;
     listeners_start(&n->listeners, &n->reactors[0]);
     if (n->http_count > 0)
         listeners_start(&n->http_listeners, &n->reactors[n->reactor_count]);
@@ -133,6 +170,8 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
 
 void net_stop(struct net *n, uint64_t patience_ms)
 {
+    if (n->lobby == NULL)
+        n->lobby = lobby_open(n, LOBBY_AT_END);
     for (int i = 0; i < net_threads(n); i++) {
         struct reactor *r = &n->reactors[i];
         r->stop_at_ms = reactor_clock_ms() + patience_ms;
@@ -158,11 +197,13 @@ void net_close(struct net *n)
 
 void net_free(struct net *n)
 {
+    lobby_close(n->lobby, false);
     for (int i = 0; i < net_threads(n); i++)
         if (n->reactors[i].wake_fd >= 0)
             close(n->reactors[i].wake_fd);
     free(n->reactors);
     pubsub_close(n->pubsub);
+    tracking_close(n->tracking);
     os_mutex_fini(&n->release_lock);
     os_mutex_fini(&n->tuning_lock);
     free(n);
@@ -176,6 +217,7 @@ void net_tune(struct net *n, const struct net_tuning *tuning)
     n->tuning = *tuning;
     os_mutex_unlock(&n->tuning_lock);
     atomic_fetch_add(&n->tuning_version, 1);
+    tracking_limit(n->tracking, tuning->tracking_keys);
 }
 
 /* ---- statistics ---- */
@@ -199,6 +241,7 @@ static void sum_stats(struct net *n, struct host_stats *out)
     out->pubsub_channels = pubsub_names(n->pubsub, PUBSUB_CHANNEL);
     out->pubsub_patterns = pubsub_names(n->pubsub, PUBSUB_PATTERN);
     out->pubsub_shard_channels = pubsub_names(n->pubsub, PUBSUB_SHARD);
+    tracking_stats(n->tracking, out);
     bool paused = n->shard != NULL && shard_paused(n->shard) != SHARD_PAUSE_OFF; /* NULL: not started yet */
     for (int i = 0; i < net_threads(n); i++) {
         struct reactor_stats *s = &n->reactors[i].stats;

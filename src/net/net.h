@@ -20,7 +20,8 @@ struct net_tuning {
     uint64_t query_limit; /* client-query-buffer-limit */
     uint64_t
         output_budget; /* all unsent replies together; beyond it a client with over 1 MiB of them is not read from */
-    uint64_t input_budget; /* all requests on their way together; 0: none */
+    uint64_t input_budget;  /* all requests on their way together; 0: none */
+    uint64_t tracking_keys; /* tracking-table-max-keys */
     struct output_limit output_limit[OUTPUT_CLASSES];
     struct http_tuning {
         uint64_t body_max;
@@ -71,5 +72,9 @@ void net_client_list(struct call *c, const struct client_filter *filter);
 void net_client_kill(struct call *c, const struct client_filter *filter, bool old_form);
 enum result net_client_info(struct call *c, struct buf *out);
 void net_client_monitor(struct call *c, bool on);
+void net_client_tracking(struct call *c, const struct client_tracking *want);
+void net_client_untrack(struct call *c);
+void net_client_caching(struct call *c, struct slice yes_or_no);
+void net_client_tracking_info(struct call *c, bool redirect_only);
 
 #endif

@@ -6,15 +6,20 @@
 #include "net/memcached.h"
 #include "net/reactor.h"
 #include "net/streamer.h"
+#include "net/tracking.h"
 #include "pubsub/pubsub.h"
+
+struct lobby;
 
 struct net {
     struct shard *shard;
     struct pubsub *pubsub;
+    struct tracking *tracking;
     _Atomic unsigned events;  /* PUBSUB_EVENTS_* */
     struct reactor *reactors; /* those of RESP, then those of HTTP */
     int reactor_count, http_count;
     struct listeners listeners, http_listeners;
+    struct lobby *lobby; /* at the start, and at the end */
     struct streamer streamer;
     struct memcached_flush flush;
     _Atomic uint64_t next_id, clients, accepted, rejected;
@@ -34,9 +39,14 @@ struct net {
 void net_post_message(void *arg, int listener, struct pubsub_slot *slot);
 struct subscriber *connection_subscriber(struct session *s);
 void connection_unsubscribe(struct connection *c); /* it closes */
-void connection_say_later(struct connection *c);   /* the reply that was away has come */
+/* Appends a message that it has not asked for; behind the reply that is away. floor: when it may be shown; bound: what the
+ * connection reads from then on is at least as new. */
+void connection_tell(struct connection *c, struct slice bytes, uint64_t floor, uint64_t bound);
+void connection_say_later(struct connection *c); /* the reply that was away has come */
 
 /* Hands an accepted socket to the reactor of its kind with the fewest connections. On the reactor that accepts. */
 void net_accepted(struct reactor *by, struct newcomer *who);
+/* The same, of a client of HTTP who came before the reactors run. */
+void net_let_in(struct net *n, struct newcomer *who);
 
 #endif

@@ -39,8 +39,30 @@ static void deliver(struct subscriber *s, const struct pubsub_push *push)
     }
 }
 
+void connection_tell(struct connection *c, struct slice bytes, uint64_t floor, uint64_t bound)
+{
+    if (c->away) {
+        if (buf_append(&c->later.bytes, bytes.data, bytes.len) != RES_OK)
+            connection_close(c);
+        if (floor > c->later.floor)
+            c->later.floor = floor;
+        if (bound > c->later.bound)
+            c->later.bound = bound;
+        return;
+    }
+    if (bound > c->session.floor)
+        c->session.floor = bound;
+    if (bytes.len == 0)
+        return;
+    say(c, bytes, floor);
+    connection_flush(c);
+}
+
 void connection_say_later(struct connection *c)
 {
+    if (c->later.bound > c->session.floor)
+        c->session.floor = c->later.bound;
+    c->later.bound = 0;
     if (c->later.bytes.len == 0)
         return;
     say(c, buf_slice(&c->later.bytes), c->later.floor);
@@ -83,7 +105,9 @@ void connection_unsubscribe(struct connection *c)
 void net_effect(void *arg, const struct shard_effect *e)
 {
     struct net *n = arg;
-    if (e->event)
+    if (e->event_class & (SHARD_TRACKED | SHARD_TRACKED_ALL))
+        tracking_effect(n->tracking, e);
+    else if (e->event)
         pubsub_event(n->pubsub, atomic_load(&n->events), e);
     else
         pubsub_publish(n->pubsub, e->sharded, e->key, e->message, e->floor, e->origin);

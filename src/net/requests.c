@@ -194,6 +194,11 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
     if (q->entry == NULL) {
         reject(c, q, sink);
     } else {
+        if (unlikely(c->tracker != NULL)) {
+            tracking_before(c, q);
+            if (c->closed)
+                return false;
+        }
         sink_begin(&sink->sink);
         switch (exec_run(c->reactor->worker, &c->session, q->entry, q->argc, q->argv, &sink->sink)) {
         case EXEC_DONE:
@@ -206,6 +211,8 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
         case EXEC_AWAY:
             c->batch->next++;
             c->away = true;
+            if (unlikely(c->tracker != NULL))
+                tracking_after(c, q);
             warm_rest(c);
             if ((waiter = exec_take_waiter(c->reactor->worker)) != NULL)
                 connection_wait(c, waiter);
@@ -214,6 +221,8 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
     }
     if (c->closed)
         return false;
+    if (unlikely(c->tracker != NULL))
+        tracking_after(c, q);
     c->batch->next++;
     if (c->away) /* other reactors are asked first: net/clients.c */
         return false;

@@ -52,6 +52,10 @@ enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(v
 void os_thread_join(struct os_thread *t);
 void os_pause(void); /* a spin-wait hint */
 
+/* As if every thread of the process went through os_fence() now: a system call, so that those on the other side need none.
+ * False: the kernel cannot. */
+bool os_fence_all(void) MUST_CHECK;
+
 /* A full barrier: what was stored before it is seen by whoever loads after its own. ThreadSanitizer knows no fences but
  * understands a read-modify-write. */
 #if defined(__SANITIZE_THREAD__)

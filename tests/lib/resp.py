@@ -209,7 +209,13 @@ class Connection:
                     return self._next()
                 except Incomplete:
                     need = 2 * have
-            self._fill()
+            try:
+                self._fill()
+            except Closed as end:
+                try:
+                    return self._next()  # what came before the end may be all of it
+                except Incomplete:
+                    raise end from None
 
     def _more(self, seconds):
         return bool(select.select([self.sock], [], [], seconds)[0])

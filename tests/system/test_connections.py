@@ -270,8 +270,17 @@ def client_errors():
                 ('SETINFO LIB-NAME a\nb', b'ERR LIB-NAME cannot contain spaces, newlines or special characters.'),
                 ('SETINFO foo bar', b"ERR Unrecognized option 'foo'")):
             tap.eq(c.call('CLIENT', *command.split(' ')), E(text), command)
-        for command in ('TRACKING ON', 'CACHING YES', 'GETREDIR', 'TRACKINGINFO'):
-            tap.matches(c.call('CLIENT', *command.split()), b'^ERR .*not built yet')
+        caching = b'ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled'
+        for command, text in (
+                ('TRACKING maybe', b'ERR syntax error'), ('TRACKING ON FOO', b'ERR syntax error'), ('CACHING YES', caching),
+                ('CACHING maybe', caching),
+                ('TRACKING ON PREFIX a', b'ERR PREFIX option requires BCAST mode to be enabled'),
+                ('TRACKING ON BCAST OPTIN', b'ERR OPTIN and OPTOUT are not compatible with BCAST'),
+                ('TRACKING ON OPTIN OPTOUT', b"ERR You can't specify both OPTIN mode and OPTOUT mode"),
+                ('TRACKING ON REDIRECT 0', b'ERR The client ID you want redirect to does not exist'),
+                ('TRACKING ON REDIRECT x', b'ERR value is not an integer or out of range')):
+            tap.eq(c.call('CLIENT', *command.split(' ')), E(text), command)
+        tap.eq(c.call('CLIENT', 'GETREDIR'), -1)
         tap.eq(c.call('CLIENT', 'GETNAME'), None)
         tap.eq(c.call('CLIENT', 'SETNAME', 'x'), OK)
         tap.eq(c.call('CLIENT', 'SETNAME', ''), OK)

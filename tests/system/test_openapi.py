@@ -6,6 +6,7 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
+import node  # noqa: E402
 import server  # noqa: E402
 import tap  # noqa: E402
 import web  # noqa: E402
@@ -98,11 +99,16 @@ def check(answer, operation, what):
 
 @tap.test
 def a_published_validator_finds_it_valid():
-    try:
-        from openapi_spec_validator import validate
-    except ImportError:
-        raise tap.Skip('no openapi-spec-validator for Python') from None
-    validate(DOC)
+    path = os.path.join(S.dir, 'openapi.json')
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(DOC, f)
+    node.run('openapi.mjs', 'valid', path)
+    broken = json.loads(json.dumps(DOC))
+    del next(iter(next(iter(broken['paths'].values())).values()))['responses']
+    broken['info'].pop('title')
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(broken, f)
+    node.run('openapi.mjs', 'invalid', path)
 
 
 @tap.test

@@ -52,6 +52,15 @@ def redis_benchmark_runs_without_a_warning(clients, pipeline):
             tap.matches(text, name + r'.*requests per second')
 
 
+@tap.cases(1, 16)
+def redis_benchmark_runs_its_whole_default_set(pipeline):
+    with server.Varved() as s:
+        text = clean(run('redis-benchmark', '-p', s.port, '-n', tap.pick(4000, 100000), '-P', pipeline, '-q', timeout=600))
+        for name in ('PING_INLINE', 'PING_MBULK', 'SET', 'GET', 'INCR', 'LPUSH', 'RPUSH', 'LPOP', 'RPOP', 'SADD', 'HSET', 'SPOP', 'ZADD',
+                     'ZPOPMIN', 'LRANGE_100', 'LRANGE_300', 'LRANGE_500', 'LRANGE_600', 'MSET'):
+            tap.matches(text, name + r'\b.*requests per second')
+
+
 @tap.test
 def redis_benchmark_with_threads_csv_and_resp3():
     with server.Varved('--io-threads', 2) as s:
