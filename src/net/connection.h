@@ -34,6 +34,8 @@ struct protocol {
     bool (*parse)(struct connection *c);
     /* Executes the batch; what stops it is in the state afterwards. No system call: the write latch may be held. */
     void (*execute)(struct connection *c);
+    /* A command that was away has ended: its reply is in c->back. Says it and goes on; ends with connection_back(). */
+    void (*came_back)(struct connection *c);
     /* Frees what it keeps on a connection that is no more; any thread. */
     void (*fini)(struct connection *c);
     /* Once a second: is the connection's time over, by the protocol's own rules? May be NULL. */
@@ -135,6 +137,20 @@ void connection_flush(struct connection *c);
 bool connection_chokes(struct connection *c);
 /* A command that was away has its reply in the output: goes on. */
 void connection_back(struct connection *c);
+
+/* ---- commands that are away: away.c ---- */
+
+/* What every protocol's session_ops say. */
+void connection_completed(struct session *s, struct buf *reply);
+enum result connection_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source);
+void connection_rewound(struct session *s, size_t at);
+void connection_session_ref(struct session *s);
+void connection_session_unref(struct session *s);
+void connection_address(struct session *s, char out[64]);
+/* The reply that came back, for a protocol that says it in its own way. False: memory, or it makes no sense. */
+bool connection_replay(struct connection *c, struct sink *into);
+/* Lets go of it. */
+void connection_drop_reply(struct connection *c);
 /* Once a second: has a client that asked for nothing gone without our seeing it? */
 void connection_probe(struct connection *c, uint64_t now_ms);
 /* True while somebody waits for it: requests or replies are on their way. */

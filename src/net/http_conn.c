@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "exec/resp_replay.h"
 #include "net/net_internal.h"
 
 #define LINGER_MS 3000
@@ -281,23 +280,14 @@ static void execute(struct connection *c)
 
 /* ---- commands that were away ---- */
 
-static struct sink_source *take_source(void *arg, size_t at)
+static void came_back(struct connection *c)
 {
-    struct connection *c = arg;
-    struct outbox_stream *s = c->back.streams.streams;
-    if (s == NULL || s->at != at || s->source == NULL)
-        return NULL;
-    return outbox_take_source(&c->back.streams);
-}
-
-static void come_back(struct reactor *r, struct mail *m)
-{
-    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
+    struct reactor *r = c->reactor;
     if (!c->closed && !c->session.close_after_reply) {
         struct http_sink reply;
         buf_clear(&r->scratch);
         http_sink_init(&reply, &r->scratch);
-        if (!resp_replay(buf_slice(&c->back.reply), &reply.sink, take_source, c))
+        if (!connection_replay(c, &reply.sink))
             reply.sink.failed = true;
         if (take_reply(c, &reply) == STEP_ANSWERED)
             end_request(c);
@@ -306,52 +296,26 @@ static void come_back(struct reactor *r, struct mail *m)
     } else if (!c->closed) {
         connection_close(c);
     }
-    buf_fini(&c->back.reply);
-    outbox_cut_streams(&c->back.streams, 0);
+    connection_drop_reply(c);
     connection_back(c);
-    connection_unref(c);
 }
-
-static void session_completed(struct session *s, struct buf *reply)
-{
-    struct connection *c = (struct connection *)s;
-    c->back.reply = *reply;
-    *reply = BUF_INIT;
-    c->back.mail.deliver = come_back;
-    connection_ref(c);
-    reactor_post(c->reactor, &c->back.mail);
-}
-
-static enum result session_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source)
-{
-    return outbox_add_stream(&((struct connection *)s)->back.streams, at, len, source);
-}
-
-static void session_rewound(struct session *s, size_t at)
-{
-    outbox_cut_streams(&((struct connection *)s)->back.streams, at);
-}
-
-static void session_ref(struct session *s) { connection_ref((struct connection *)s); }
-static void session_unref(struct session *s) { connection_unref((struct connection *)s); }
-static void session_address(struct session *s, char out[64]) { connection_name_peer((struct connection *)s, out); }
 
 static const struct session_ops piecewise = {
     .protocol = "http",
-    .completed = session_completed,
-    .stream = session_stream,
-    .rewound = session_rewound,
-    .ref = session_ref,
-    .unref = session_unref,
-    .address = session_address,
+    .completed = connection_completed,
+    .stream = connection_stream,
+    .rewound = connection_rewound,
+    .ref = connection_session_ref,
+    .unref = connection_session_unref,
+    .address = connection_address,
 };
 /* Of a request whose reply is wanted whole: long values are read into it by the pool. */
 static const struct session_ops whole = {
     .protocol = "http",
-    .completed = session_completed,
-    .ref = session_ref,
-    .unref = session_unref,
-    .address = session_address,
+    .completed = connection_completed,
+    .ref = connection_session_ref,
+    .unref = connection_session_unref,
+    .address = connection_address,
 };
 
 /* ---- deadlines ---- */
@@ -394,6 +358,7 @@ const struct protocol protocol_http = {
     .session = &piecewise,
     .parse = parse,
     .execute = execute,
+    .came_back = came_back,
     .fini = fini,
     .outstayed = outstayed,
     .full = SENTENCE("503 Service Unavailable", "too many clients\n", "17"),
@@ -404,6 +369,7 @@ const struct protocol protocol_metrics = {
     .session = &piecewise,
     .parse = parse,
     .execute = execute,
+    .came_back = came_back,
     .fini = fini,
     .outstayed = outstayed,
     .full = SENTENCE("503 Service Unavailable", "too many clients\n", "17"),

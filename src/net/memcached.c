@@ -17,7 +17,6 @@
 #include "cmd/memcached.h"
 #include "cmd/table.h"
 #include "config.h"
-#include "exec/resp_replay.h"
 #include "net/http_sink.h"
 #include "net/net_internal.h"
 #include "proto/memcached.h"
@@ -489,75 +488,41 @@ static void execute(struct connection *c)
 
 /* ---- commands that were away ---- */
 
-static struct sink_source *take_source(void *arg, size_t at)
+static void came_back(struct connection *c)
 {
-    struct connection *c = arg;
-    struct outbox_stream *s = c->back.streams.streams;
-    if (s == NULL || s->at != at || s->source == NULL)
-        return NULL;
-    return outbox_take_source(&c->back.streams);
-}
-
-static void come_back(struct reactor *r, struct mail *m)
-{
-    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
+    struct reactor *r = c->reactor;
     if (!c->closed && c->session.close_after_reply) { /* no memory for the reply: exec/pool.c */
         connection_close(c);
     } else if (!c->closed) {
         struct http_sink reply;
         buf_clear(&r->scratch);
         http_sink_init(&reply, &r->scratch);
-        if (!resp_replay(buf_slice(&c->back.reply), &reply.sink, take_source, c))
+        if (!connection_replay(c, &reply.sink))
             reply.sink.failed = true;
         if (take_reply(c, &c->memcached->q[c->batch->next - 1], &reply))
             conclude(c);
         http_sink_fini(&reply);
         buf_trim(&r->scratch, SCRATCH_KEPT);
     }
-    buf_fini(&c->back.reply);
-    outbox_cut_streams(&c->back.streams, 0);
+    connection_drop_reply(c);
     connection_back(c);
-    connection_unref(c);
 }
-
-static void session_completed(struct session *s, struct buf *reply)
-{
-    struct connection *c = (struct connection *)s;
-    c->back.reply = *reply;
-    *reply = BUF_INIT;
-    c->back.mail.deliver = come_back;
-    connection_ref(c);
-    reactor_post(c->reactor, &c->back.mail);
-}
-
-static enum result session_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source)
-{
-    return outbox_add_stream(&((struct connection *)s)->back.streams, at, len, source);
-}
-
-static void session_rewound(struct session *s, size_t at)
-{
-    outbox_cut_streams(&((struct connection *)s)->back.streams, at);
-}
-
-static void session_ref(struct session *s) { connection_ref((struct connection *)s); }
-static void session_unref(struct session *s) { connection_unref((struct connection *)s); }
-static void session_address(struct session *s, char out[64]) { connection_name_peer((struct connection *)s, out); }
 
 static const struct session_ops memcached_session = {
     .protocol = "memcached",
-    .completed = session_completed,
-    .stream = session_stream,
-    .rewound = session_rewound,
-    .ref = session_ref,
-    .unref = session_unref,
-    .address = session_address,
+    .completed = connection_completed,
+    .stream = connection_stream,
+    .rewound = connection_rewound,
+    .ref = connection_session_ref,
+    .unref = connection_session_unref,
+    .address = connection_address,
 };
 
 const struct protocol protocol_memcached = {
     .session = &memcached_session,
     .parse = parse,
     .execute = execute,
+    .came_back = came_back,
     .fini = fini,
     .full = "", /* there is no frame for it: nothing was asked yet */
     .denied = "",

@@ -298,8 +298,7 @@ void connection_take_back(struct connection *c)
     } else {
         session_unwatch(c->reactor->shard, &c->session);
     }
-    buf_fini(&c->back.reply);
-    outbox_cut_streams(&c->back.streams, 0);
+    connection_drop_reply(c);
     if (c->session.rest != NULL && c->session.answers_later) {
         c->away = true; /* CLIENT LIST within EXEC, or the like */
         return;
@@ -311,57 +310,29 @@ void connection_take_back(struct connection *c)
     connection_back(c);
 }
 
-static void come_back(struct reactor *r, struct mail *m)
+static void came_back(struct connection *c)
 {
-    struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));
-    (void)r;
     connection_wait_over(c);
     connection_take_back(c);
-    connection_unref(c);
 }
-
-static void session_completed(struct session *s, struct buf *reply)
-{
-    struct connection *c = (struct connection *)s;
-    c->back.reply = *reply;
-    *reply = BUF_INIT;
-    c->back.mail.deliver = come_back;
-    connection_ref(c);
-    reactor_post(c->reactor, &c->back.mail);
-}
-
-static enum result session_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source)
-{
-    struct connection *c = (struct connection *)s;
-    return outbox_add_stream(&c->back.streams, at, len, source);
-}
-
-static void session_rewound(struct session *s, size_t at)
-{
-    struct connection *c = (struct connection *)s;
-    outbox_cut_streams(&c->back.streams, at);
-}
-
-static void session_ref(struct session *s) { connection_ref((struct connection *)s); }
-static void session_unref(struct session *s) { connection_unref((struct connection *)s); }
-static void session_address(struct session *s, char out[64]) { connection_name_peer((struct connection *)s, out); }
 
 const struct session_ops connection_session_ops = {
     .protocol = "resp",
-    .completed = session_completed,
+    .completed = connection_completed,
     .blocked = session_blocked,
     .subscribe = connection_subscriber,
-    .stream = session_stream,
-    .rewound = session_rewound,
-    .ref = session_ref,
-    .unref = session_unref,
-    .address = session_address,
+    .stream = connection_stream,
+    .rewound = connection_rewound,
+    .ref = connection_session_ref,
+    .unref = connection_session_unref,
+    .address = connection_address,
 };
 
 const struct protocol protocol_resp = {
     .session = &connection_session_ops,
     .parse = parse,
     .execute = execute,
+    .came_back = came_back,
     .fini = batch_free,
     .full = "-ERR max number of clients reached\r\n",
     .denied =
