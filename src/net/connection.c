@@ -388,7 +388,7 @@ static bool has_enough(const struct connection *c, size_t pending, uint64_t all)
         return true;
     if (!c->session.authenticated)
         return pending > CHOKE_STRANGER;
-    return pending > CHOKE_BYTES && all > c->reactor->tuning.output_budget;
+    return pending > CHOKE_BYTES && (!c->protocol->deep || all > c->reactor->tuning.output_budget);
 }
 
 enum output_class connection_class(const struct connection *c)

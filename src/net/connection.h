@@ -40,6 +40,9 @@ struct protocol {
     void (*fini)(struct connection *c);
     /* Once a second: is the connection's time over, by the protocol's own rules? May be NULL. */
     bool (*outstayed)(struct connection *c, uint64_t now_ms);
+    /* Served on while it has not taken its replies, as far as memory goes: a client may send a pipeline of any depth before
+     * it reads. Without: each waits until the answers before its own are taken, but for CHOKE_BYTES. */
+    bool deep;
     const char *full, *denied; /* said to who cannot be let in: too many clients, protected mode */
 };
 extern const struct protocol protocol_resp, protocol_http, protocol_metrics;

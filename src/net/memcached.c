@@ -523,6 +523,7 @@ const struct protocol protocol_memcached = {
     .parse = parse,
     .execute = execute,
     .came_back = came_back,
+    .deep = true,
     .fini = fini,
     .full = "", /* there is no frame for it: nothing was asked yet */
     .denied = "",

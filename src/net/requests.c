@@ -333,6 +333,7 @@ const struct protocol protocol_resp = {
     .parse = parse,
     .execute = execute,
     .came_back = came_back,
+    .deep = true,
     .fini = batch_free,
     .full = "-ERR max number of clients reached\r\n",
     .denied =
