@@ -62,7 +62,7 @@ const struct command cmd_unlink = {
 
 /* ---- EXISTS, TOUCH ---- */
 
-static enum result count_existing(struct call *c)
+static enum result count_existing(struct call *c, int lookup)
 {
     int64_t found = 0;
     for (int i = 1; i < c->argc; i++) {
@@ -70,7 +70,7 @@ static enum result count_existing(struct call *c)
         struct object o;
         enum result r = arg_key(c, i, &key);
         if (r == RES_OK)
-            r = store_read(c, &key, 0, &o);
+            r = store_read(c, &key, lookup, &o);
         if (r != RES_OK)
             return r;
         found += o.exists;
@@ -80,6 +80,9 @@ static enum result count_existing(struct call *c)
     reply_integer(c->reply, found);
     return RES_OK;
 }
+
+static enum result run_exists(struct call *c) { return count_existing(c, LOOKUP_NO_TOUCH); }
+static enum result run_touch(struct call *c) { return count_existing(c, 0); }
 
 static const struct command_keyspec keys_look[] = {KEYS_FROM(1, 1, KEY_RO), KEYS_END};
 
@@ -96,7 +99,7 @@ const struct command cmd_exists = {
     .args = args_keys,
     .history = (const struct command_history[]){SINCE("3.0.3", "More than one key."), HISTORY_END},
     .tips = tips_sum,
-    .run = count_existing,
+    .run = run_exists,
 };
 
 const struct command cmd_touch = {
@@ -111,7 +114,7 @@ const struct command cmd_touch = {
     .keys = keys_look,
     .args = args_keys,
     .tips = tips_sum,
-    .run = count_existing,
+    .run = run_touch,
 };
 
 /* ---- TYPE ---- */
@@ -122,7 +125,7 @@ static enum result run_type(struct call *c)
     struct object o;
     enum result r = arg_key(c, 1, &key);
     if (r == RES_OK)
-        r = store_read(c, &key, LOOKUP_NO_STATS, &o);
+        r = store_read(c, &key, LOOKUP_NO_TOUCH, &o);
     if (r == RES_OK)
         reply_status(c->reply, o.exists ? object_type_name(o.type) : "none");
     return r;
