@@ -2,7 +2,8 @@
 """SIGKILL under load with `appendfsync always`: nothing acknowledged is lost, no batch is torn, DBSIZE is exact.
 
 Eight writers, each with a connection and keys of its own, send pipelines of SET, DEL, INCR, APPEND, MSET over a group of keys, expiring
-and large values, and transactions of several of these, which are there whole or not at all. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
+and large values, changes of hashes, sets, sorted sets and lists, small and in pieces, and transactions of several of these,
+which are there whole or not at all. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
 is killed at a random moment, sometimes again while it recovers. Afterwards a writer's keys must be in the state after
 some command of its order that is not older than the last one acknowledged: all of them at once, since each writer's
 commands were committed in order.
@@ -47,6 +48,8 @@ class Writer(threading.Thread):
     def command(self, state):
         """A random command and the state behind it."""
         rng, state = self.rng, dict(state)
+        if rng.randrange(3) == 0:
+            return self.collection(state)
         kind = rng.randrange(100)
         key = self.key(b'k%d' % rng.randrange(200))
         if kind < 45:
@@ -77,6 +80,65 @@ class Writer(threading.Thread):
         state.update((k, value) for k in group)
         return [b'MSET'] + [x for k in group for x in (k, value)], state
 
+    def collection(self, state):
+        """A change of a hash, set, sorted set or list, as `command` has it."""
+        rng = self.rng
+        kind = rng.choice('hszl')
+        key = self.key(b'%s%d' % (kind.encode(), rng.randrange(3)))
+        value = {'h': dict, 's': set, 'z': dict, 'l': list}[kind](state.get(key, ()))
+        some = [b'm%d' % rng.randrange(400) for _ in range(rng.choice([1, 1, 2, 60]))]
+        if rng.randrange(60) == 0:
+            value.clear()
+            words = [b'DEL', key]
+        elif kind == 'l':
+            words, value = self.list_change(key, value, some)
+        elif rng.randrange(3) == 0:
+            words = [{'h': b'HDEL', 's': b'SREM', 'z': b'ZREM'}[kind], key, *some]
+            for member in some:
+                if kind == 's':
+                    value.discard(member)
+                else:
+                    value.pop(member, None)
+        elif kind == 's':
+            words = [b'SADD', key, *some]
+            value.update(some)
+        else:
+            pairs = [(member, b'%d' % rng.randrange(1000)) for member in some]
+            value.update(pairs)
+            words = [b'HSET' if kind == 'h' else b'ZADD', key,
+                     *(word for m, n in pairs for word in ((m, n) if kind == 'h' else (n, m)))]
+        if value:
+            state[key] = value
+        else:
+            state.pop(key, None)
+        return words, state
+
+    def list_change(self, key, value, some):
+        what = self.rng.choice([b'RPUSH', b'RPUSH', b'LPUSH', b'LPOP', b'RPOP', b'LTRIM'])
+        if what == b'RPUSH':
+            return [what, key, *some], value + some
+        if what == b'LPUSH':
+            return [what, key, *some], some[::-1] + value
+        if what == b'LPOP':
+            return [what, key], value[1:]
+        if what == b'RPOP':
+            return [what, key], value[:-1]
+        return [what, key, b'1', b'300'], value[1:301]
+
+    def read_collections(self, c):
+        found = {}
+        for i in range(3):
+            h, s, z, l = (self.key(b'%s%d' % (kind, i)) for kind in (b'h', b's', b'z', b'l'))
+            pairs = c.must('HGETALL', h)
+            found[h] = dict(zip(pairs[::2], pairs[1::2]))
+            found[s] = set(c.must('SMEMBERS', s))
+            pairs = c.must('ZRANGE', z, 0, -1, 'WITHSCORES')
+            found[z] = dict(zip(pairs[::2], pairs[1::2]))
+            tap.eq(c.must('ZCARD', z), len(found[z]))
+            found[l] = c.must('LRANGE', l, 0, -1)
+            tap.eq(c.must('LLEN', l), len(found[l]))
+        return {key: value for key, value in found.items() if value}
+
     def run(self):
         try:
             with resp.Connection(port=self.port) as c:
@@ -103,6 +165,7 @@ class Writer(threading.Thread):
         """Compare with what the server has now; returns the state it is in."""
         names = sorted({k for s in self.states for k in s} | {self.key(b'k%d' % i) for i in range(200)})
         found = {k: v for k, v in zip(names, c.must('MGET', *names)) if v is not None}
+        found.update(self.read_collections(c))
         for state in self.states:
             if state == found:
                 return found
