@@ -171,7 +171,7 @@ static void add_error(struct error_counter *sum, size_t *kinds, const struct err
             return;
         }
     if (count && *kinds < ERROR_KINDS) {
-        sum[*kinds] = *e;
+        memcpy(sum[*kinds].code, e->code, sizeof e->code);
         sum[(*kinds)++].count = count;
     }
 }
