@@ -47,7 +47,7 @@ enum engine_get_flags {
 };
 
 /* What a get lacked, and afterwards what fill() brought: pass the same miss to the get that is tried again. Zero it
- * first, miss_fini() at the end. Must not outlive the view. */
+ * first, miss_fini() at the end. Must not outlive the view; fill() may look at the get's key again. */
 struct engine_miss {
     void *table;
     uint64_t block;
@@ -178,6 +178,7 @@ struct engine {
     const struct engine_ops *ops;
 };
 
+extern const struct engine_ops engine_btree;  /* src/engine/btree */
 extern const struct engine_ops engine_lsm;    /* src/engine/lsm */
 extern const struct engine_ops engine_memory; /* src/engine/memory */
 /* NULL when there is no engine of that name. */
