@@ -318,7 +318,12 @@ static enum result open_net(struct server *s, const struct settings *set, struct
 
 static const struct engine_ops *engine_of(const struct settings *set)
 {
-    return engine_by_name(set->engine == SETTING_ENGINE_MEMORY ? "memory" : "lsm");
+    static const char *const names[] = {
+        [SETTING_ENGINE_LSM] = "lsm",
+        [SETTING_ENGINE_MEMORY] = "memory",
+        [SETTING_ENGINE_BTREE] = "btree",
+    };
+    return engine_by_name(names[set->engine]);
 }
 
 static enum result open_saver(struct server *s, const struct settings *set, struct errmsg *msg)

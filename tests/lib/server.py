@@ -31,6 +31,8 @@ import tap
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VARVED = os.environ.get('VARVED') or os.path.join(ROOT, 'build', 'varved')
+# The engine of servers that are not given one: a whole test runs over another engine that way (test_engines.py).
+ENGINE = os.environ.get('VARVE_ENGINE') or ''
 # redis-server is redis-check-rdb under another name: one program that looks at its argv[0]. Debian ships it in
 # redis-tools, so the reference needs no package that installs a daemon.
 REDIS = os.environ.get('REDIS_SERVER') or '/usr/bin/redis-check-rdb'
@@ -277,7 +279,8 @@ class Varved(Server):
 
     def command(self):
         http = f'127.0.0.1:{self.http_port}' if self.http_port else ''
-        return [self.program, '--port', str(self.port), '--dir', self.dir, '--http-addr', http] + self.args
+        engine = ['--engine', ENGINE] if ENGINE and '--engine' not in self.args else []
+        return [self.program, '--port', str(self.port), '--dir', self.dir, '--http-addr', http] + engine + self.args
 
 
 class Redis(Server):

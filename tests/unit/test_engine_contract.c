@@ -8,6 +8,8 @@
  * 4. absorb and attach install their boundary with their data; a persistent engine finds both again.
  * 5. A private table is readable before it is attached, is the newest data afterwards, and leaves nothing behind when it
  *    is aborted. */
+#include <ftw.h>
+
 #include "base/epoch.h"
 #include "base/hash.h"
 #include "engine/engine.h"
@@ -76,6 +78,8 @@ struct fixture {
     struct engine_options options;
     struct model model;
     uint64_t sequence;
+    bool real; /* an engine that goes past the environment to files of its own: it has a directory on the disk */
+    char dir[64];
 };
 
 static void open_engine(struct fixture *f)
@@ -96,23 +100,41 @@ static void setup(struct fixture *f, const struct engine_ops *ops, uint64_t seed
 {
     rng_state = seed;
     make_keys();
-    *f = (struct fixture){.ops = ops, .env = env_memory_new(seed, ENV_MEMORY_PLAIN)};
-    tap_require(f->env->ops->mkdir(f->env, "/db") == RES_OK);
+    *f = (struct fixture){.ops = ops, .real = ops == &engine_btree, .dir = "/db"};
+    if (f->real) {
+        const char *above = getenv("TMPDIR");
+        snprintf(f->dir, sizeof f->dir, "%s/varve-XXXXXX", above && strlen(above) < 40 ? above : "/tmp");
+        tap_require(mkdtemp(f->dir) != NULL);
+        f->env = env_posix();
+    } else {
+        f->env = env_memory_new(seed, ENV_MEMORY_PLAIN);
+        tap_require(f->env->ops->mkdir(f->env, f->dir) == RES_OK);
+    }
     f->options = (struct engine_options){
         .env = f->env,
-        .dir = "/db",
+        .dir = f->dir,
         .cache_bytes = 64 * 1024,
         .block_bytes = 256,
-        .table_bytes = 8 * 1024,
+        .table_bytes = f->real ? 1 << 20 : 8 * 1024,
         .max_open_tables = seed % 2 ? 3 : 0,
         .create = true,
     };
     open_engine(f);
 }
 
+static int remove_one(const char *path, const struct stat *st, int what, struct FTW *at)
+{
+    (void)st, (void)what, (void)at;
+    return remove(path);
+}
+
 static void teardown(struct fixture *f)
 {
     f->ops->close(f->engine);
+    if (f->real) {
+        tap_check(nftw(f->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
+        return;
+    }
     tap_eq_u64(env_memory_open_files(f->env), 0);
     env_memory_free(f->env);
 }
@@ -530,6 +552,11 @@ static void nowait_reports_what_is_missing_and_fill_brings_it(void)
         tap_skip("everything is in memory");
         return;
     }
+    if (f.real) {
+        teardown(&f);
+        tap_skip("what the kernel has in memory is not ours to say: test_btree_engine does it otherwise");
+        return;
+    }
     absorb_some(&f);
     absorb_some(&f);
     absorb_some(&f);
@@ -589,7 +616,7 @@ static void stats_and_sizes_are_plausible(void)
 
 int main(void)
 {
-    const struct engine_ops *engines[] = {&engine_lsm, &engine_memory};
+    const struct engine_ops *engines[] = {&engine_lsm, &engine_memory, &engine_btree};
     for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
         engine_under_test = engines[i];
         tap_diag("engine %s", engine_under_test->name);
