@@ -12,7 +12,7 @@
 static const char *const enum_loglevel[] = {"debug", "verbose", "notice", "warning", "nothing", NULL};
 static const char *const enum_log_format[] = {"text", "json", NULL};
 static const char *const enum_protected[] = {"no", "local", "yes", NULL};
-static const char *const enum_engine[] = {"lsm", "memory", "btree", "!file", NULL};
+static const char *const enum_engine[] = {"lsm", "memory", "btree", "file", NULL};
 static const char *const enum_appendfsync[] = {"always", "everysec", "no", NULL};
 static const char *const enum_recovery[] = {"strict", "point-in-time", "salvage", NULL};
 static const char *const enum_maxmemory_policy[] = {"noeviction",    "!volatile-lru",   "!allkeys-lru",

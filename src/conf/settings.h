@@ -30,7 +30,7 @@ struct quantiles {
 
 /* Values of the enumerated settings that code compares with. `loglevel` is an enum log_level, `log_format` an enum
  * log_format (base/log.h), `appendfsync` an enum front_fsync, `recovery` an enum front_recovery (front/front.h). */
-enum setting_engine { SETTING_ENGINE_LSM, SETTING_ENGINE_MEMORY, SETTING_ENGINE_BTREE };
+enum setting_engine { SETTING_ENGINE_LSM, SETTING_ENGINE_MEMORY, SETTING_ENGINE_BTREE, SETTING_ENGINE_FILE };
 enum setting_protected { SETTING_NO, SETTING_LOCAL, SETTING_YES }; /* enable-debug-command */
 
 struct settings {

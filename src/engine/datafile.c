@@ -67,6 +67,12 @@ bool datafile_number(const char *name, uint64_t *number)
 
 /* ---- references ---- */
 
+int datafile_newest_first(const void *a, const void *b)
+{
+    uint64_t x = (*(struct datafile *const *)a)->order, y = (*(struct datafile *const *)b)->order;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
 void datafile_ref(struct datafile *d) { __atomic_fetch_add(&d->refs, 1, __ATOMIC_RELAXED); }
 
 void datafile_close(struct datafile *d)
@@ -168,8 +174,10 @@ enum result datafile_add(struct datafile_writer *w, struct slice key, uint8_t ki
     w->data.len += size;
     w->offset += size;
     w->records++;
-    if (kind == RECORD_DELETE || key.data[0] == REGION_DEAD)
-        w->passing += size;
+    if (kind == RECORD_DELETE)
+        w->tombstones += size;
+    else if (key.data[0] == REGION_DEAD)
+        w->ranges += size;
     memcpy(w->last, key.data, key.len);
     w->last_len = key.len;
     return w->data.len >= WRITE_PIECE ? write_out(w) : RES_OK;
@@ -254,7 +262,8 @@ enum result datafile_finish(struct datafile_writer *w, struct datafile **out)
     d->file = w->file;
     d->size = w->offset;
     d->records = w->records;
-    d->passing = w->passing;
+    d->tombstones = w->tombstones;
+    d->ranges = w->ranges;
     w->path = NULL;
     writer_fini(w);
     *out = d;
@@ -475,7 +484,7 @@ struct hints {
     struct datafile *d;
     uint8_t *data;
     struct slice all, left;
-    uint64_t offset, seen, passing;
+    uint64_t offset, seen, tombstones, ranges;
     uint8_t key[ENGINE_KEY_MAX];
     uint8_t value[sizeof(struct keydir_place) + ENGINE_KEY_MAX];
 };
@@ -488,7 +497,8 @@ static enum result hints_next(struct iter *it)
     if (h->left.len == 0) {
         if (h->offset != h->d->size || h->seen != h->d->records)
             return RES_CORRUPT;
-        __atomic_store_n(&h->d->passing, h->passing, __ATOMIC_RELAXED);
+        __atomic_store_n(&h->d->tombstones, h->tombstones, __ATOMIC_RELAXED);
+        __atomic_store_n(&h->d->ranges, h->ranges, __ATOMIC_RELAXED);
         return RES_NOT_FOUND;
     }
     if (!take_varint(&h->left, &shared) || !take_varint(&h->left, &rest) || shared > h->it.key.len ||
@@ -508,8 +518,10 @@ static enum result hints_next(struct iter *it)
     h->it.value = slice_of(h->value, sizeof place + end.len);
     h->offset += datafile_record_size(h->it.key.len, &place);
     h->seen++;
-    if (h->it.kind == RECORD_DELETE || h->it.key.data[0] == REGION_DEAD)
-        h->passing += datafile_record_size(h->it.key.len, &place);
+    if (h->it.kind == RECORD_DELETE)
+        h->tombstones += datafile_record_size(h->it.key.len, &place);
+    else if (h->it.key.data[0] == REGION_DEAD)
+        h->ranges += datafile_record_size(h->it.key.len, &place);
     return RES_OK;
 }
 
@@ -518,7 +530,7 @@ static enum result hints_seek(struct iter *it, struct slice target)
     struct hints *h = (struct hints *)it;
     assert(target.len == 0);
     h->left = h->all;
-    h->offset = h->seen = h->passing = 0;
+    h->offset = h->seen = h->tombstones = h->ranges = 0;
     h->it.key = slice_of(h->key, 0);
     return hints_next(it);
 }

@@ -46,11 +46,13 @@ struct datafile {
     uint64_t number, size, records;
     uint64_t order;   /* the engine's: newer is higher */
     uint64_t live;    /* atomic: bytes of records that the engine's directory leads to */
-    uint64_t passing; /* atomic: bytes of tombstones and dead ranges; known once its hints have been read */
+    /* atomic: bytes of tombstones, of dead ranges; known once its hints have been read */
+    uint64_t tombstones, ranges;
     uint32_t refs;    /* atomic */
     bool obsolete;    /* atomic: the files go with the last reference */
     bool damaged;     /* a merge could not read it: none tries again */
 };
+int datafile_newest_first(const void *a, const void *b); /* for qsort of pointers */
 void datafile_ref(struct datafile *d);
 void datafile_unref(struct datafile *d);
 /* Closes it, removes its files if it is obsolete. May wait for the disk. */
@@ -62,7 +64,7 @@ struct datafile_writer {
     struct env_file *file;
     char *path;
     uint64_t number, offset, written; /* next record; what is in the file of it */
-    uint64_t records, passing;
+    uint64_t records, tombstones, ranges; /* bytes of the latter two */
     struct buf data, hint;
     uint8_t last[ENGINE_KEY_MAX];
     size_t last_len;
@@ -130,22 +132,5 @@ enum result datafile_get(const struct keydir_node *root, const struct datafile_s
                          uint8_t *kind, struct slice *value, struct engine_miss *miss) MUST_CHECK;
 enum result datafile_fill(struct engine_miss *miss) MUST_CHECK;
 void datafile_miss_fini(struct engine_miss *miss);
-
-/* ---- a private table: one data file and a directory over it ---- */
-struct datafile_table {
-    struct datafile_writer writer;
-    struct datafile *file; /* once it is finished */
-    struct keydir_node *root;
-    struct keydir_memory *memory;
-    struct datafile_set set;
-    uint32_t refs; /* atomic: the handle and iterators */
-};
-enum result datafile_table_begin(struct datafile_table *t, struct env *env, const char *dir, uint64_t number,
-                                 struct keydir_memory *memory) MUST_CHECK;
-/* Ends the file and builds the directory over it. The directory's name of the file is the caller's to sync. */
-enum result datafile_table_finish(struct datafile_table *t) MUST_CHECK;
-enum result datafile_table_open(struct datafile_table *t, struct env *env, const char *dir, uint64_t number,
-                                struct keydir_memory *memory) MUST_CHECK;
-void datafile_table_fini(struct datafile_table *t);
 
 #endif

@@ -1,5 +1,4 @@
-/* Reading through a key directory: single records and iterators; and private tables, which are a data file with a
- * directory of their own. */
+/* Reading through a key directory: single records and iterators. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -224,69 +223,4 @@ enum result datafile_iter(const struct keydir_node *root, const struct datafile_
     keydir_cursor_init(&i->cursor, root);
     *out = &i->it;
     return RES_OK;
-}
-
-/* ---- private tables ---- */
-
-/* What the hints of one file tell, as changes. */
-struct file_hints {
-    struct iter *hints;
-    bool begun;
-};
-
-static enum result next_of_file(void *arg, struct keydir_change *out)
-{
-    struct file_hints *h = arg;
-    enum result r = h->begun ? iter_next(h->hints) : iter_seek(h->hints, slice_of(NULL, 0));
-    h->begun = true;
-    if (r != RES_OK)
-        return r;
-    out->kind = KEYDIR_PUT;
-    out->key = h->hints->key;
-    memcpy(&out->place, h->hints->value.data, sizeof out->place);
-    return RES_OK;
-}
-
-static enum result build_directory(struct datafile_table *t)
-{
-    struct file_hints h = {0};
-    struct keydir_changes changes = {.next = next_of_file, .arg = &h};
-    enum result r = datafile_hints(t->file, &h.hints, NULL);
-    if (r == RES_OK)
-        r = keydir_edit(NULL, &changes, t->memory, &t->root);
-    iter_close(h.hints);
-    t->set = (struct datafile_set){&t->file, 1};
-    return r;
-}
-
-enum result datafile_table_begin(struct datafile_table *t, struct env *env, const char *dir, uint64_t number,
-                                 struct keydir_memory *memory)
-{
-    *t = (struct datafile_table){.memory = memory, .refs = 1};
-    return datafile_begin(&t->writer, env, dir, number);
-}
-
-enum result datafile_table_finish(struct datafile_table *t)
-{
-    enum result r = t->writer.records ? datafile_finish(&t->writer, &t->file) : RES_INVALID;
-    return r == RES_OK ? build_directory(t) : r;
-}
-
-enum result datafile_table_open(struct datafile_table *t, struct env *env, const char *dir, uint64_t number,
-                                struct keydir_memory *memory)
-{
-    *t = (struct datafile_table){.memory = memory, .refs = 1};
-    enum result r = datafile_open(env, dir, number, 0, &t->file, NULL);
-    if (r == RES_OK)
-        r = build_directory(t);
-    if (r != RES_OK)
-        datafile_table_fini(t);
-    return r;
-}
-
-void datafile_table_fini(struct datafile_table *t)
-{
-    datafile_abort(&t->writer);
-    keydir_unref(t->root, t->memory);
-    datafile_unref(t->file);
 }

@@ -179,6 +179,7 @@ struct engine {
 };
 
 extern const struct engine_ops engine_btree;  /* src/engine/btree */
+extern const struct engine_ops engine_file;   /* src/engine/file */
 extern const struct engine_ops engine_lsm;    /* src/engine/lsm */
 extern const struct engine_ops engine_memory; /* src/engine/memory */
 /* NULL when there is no engine of that name. */

@@ -59,19 +59,21 @@ bool keydir_prev(struct keydir_cursor *c);
 enum keydir_change_kind {
     KEYDIR_PUT,
     KEYDIR_REMOVE,
-    KEYDIR_MOVE,         /* `place` instead of `from`, if that is what the key has; else nothing */
+    KEYDIR_MOVE,         /* `place`, if the key has a place that `yields`; else nothing */
+    KEYDIR_FORGET,       /* the key goes, if its place `yields` */
     KEYDIR_REMOVE_RANGE, /* all of [key, end) */
 };
 struct keydir_change {
     enum keydir_change_kind kind;
     struct slice key, end; /* valid until the next change is asked for */
-    struct keydir_place place, from;
+    struct keydir_place place;
 };
 struct keydir_changes {
     /* The next change, keys ascending, each once, ranges disjoint; RES_NOT_FOUND at the end, or an error. */
     enum result (*next)(void *arg, struct keydir_change *out);
     /* What was at the key goes, or a move was not made and its new place is not needed. May be NULL. */
     void (*dropped)(void *arg, size_t key_len, const struct keydir_place *place);
+    bool (*yields)(void *arg, const struct keydir_place *place); /* for MOVE and FORGET */
     void *arg;
 };
 /* The state after the changes as a root of its own; the old one stays as it is. */

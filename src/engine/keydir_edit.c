@@ -321,9 +321,11 @@ static enum result change_absent(struct edit *e, struct pending *p, struct row *
 static enum result change_present(struct edit *e, struct pending *p, struct slice key, const struct keydir_place *place,
                                   struct row *out)
 {
-    bool stays = e->now.kind == KEYDIR_MOVE && (place->file != e->now.from.file || place->offset != e->now.from.offset);
-    dropped(e, key.len, stays ? &e->now.place : place);
-    if (e->now.kind == KEYDIR_REMOVE)
+    bool asks = e->now.kind == KEYDIR_MOVE || e->now.kind == KEYDIR_FORGET;
+    bool stays = asks && !e->changes->yields(e->changes->arg, place);
+    if (!stays || e->now.kind == KEYDIR_MOVE)
+        dropped(e, key.len, stays ? &e->now.place : place);
+    if (!stays && (e->now.kind == KEYDIR_REMOVE || e->now.kind == KEYDIR_FORGET))
         return RES_OK;
     return pending_add(e, p, key, stays ? place : &e->now.place, out);
 }

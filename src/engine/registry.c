@@ -4,7 +4,7 @@
 
 const struct engine_ops *engine_by_name(const char *name)
 {
-    static const struct engine_ops *const engines[] = {&engine_lsm, &engine_btree, &engine_memory};
+    static const struct engine_ops *const engines[] = {&engine_lsm, &engine_btree, &engine_file, &engine_memory};
 
     for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
         if (strcmp(engines[i]->name, name) == 0)

@@ -144,7 +144,7 @@ static void new_identity(struct front *f)
  * file, a configuration): they are left alone. */
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {"LOCK", "BOOT", "IDENTITY", "CURRENT", "wal", "sst", "btree"};
+    static const char *const names[] = {"LOCK", "BOOT", "IDENTITY", "CURRENT", "wal", "sst", "btree", "FILES", "data"};
     size_t len = strlen(name);
     if (len > 4 && strcmp(name + len - 4, ".tmp") == 0) /* env_install_file's, interrupted */
         len -= 4;

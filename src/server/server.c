@@ -322,6 +322,7 @@ static const struct engine_ops *engine_of(const struct settings *set)
         [SETTING_ENGINE_LSM] = "lsm",
         [SETTING_ENGINE_MEMORY] = "memory",
         [SETTING_ENGINE_BTREE] = "btree",
+        [SETTING_ENGINE_FILE] = "file",
     };
     return engine_by_name(names[set->engine]);
 }

@@ -164,7 +164,7 @@ def what_is_not_built_is_refused():
         for name, value in [('maxmemory-policy', 'allkeys-lru'), ('maxmemory-clients', '1gb'), ('activedefrag', 'yes'),
                             ('min-replicas-to-write', '1')]:
             tap.matches(c.call('CONFIG', 'SET', name, value), rb'not built yet')
-    for flag, value in [('engine', 'file'), ('cluster-enabled', 'yes'), ('replicaof', '127.0.0.1 1'), ('tls-port', '1'),
+    for flag, value in [('cluster-enabled', 'yes'), ('replicaof', '127.0.0.1 1'), ('tls-port', '1'),
                         ('aclfile', 'x'), ('daemonize', 'yes'), ('node-id', '1'), ('peers', 'a'),
                         ('replication-addr', ':1'), ('quorum-size', '2')]:
         status, output = started(f'-{flag}', value)

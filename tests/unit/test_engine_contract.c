@@ -616,7 +616,7 @@ static void stats_and_sizes_are_plausible(void)
 
 int main(void)
 {
-    const struct engine_ops *engines[] = {&engine_lsm, &engine_memory, &engine_btree};
+    const struct engine_ops *engines[] = {&engine_lsm, &engine_memory, &engine_btree, &engine_file};
     for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
         engine_under_test = engines[i];
         tap_diag("engine %s", engine_under_test->name);

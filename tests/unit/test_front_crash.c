@@ -1,4 +1,4 @@
-/* Crash states of the whole front over the LSM engine, on the disk that forgets.
+/* Crash states of the whole front over each engine that goes through the environment, on the disk that forgets.
  *
  * A random workload runs: commits of several records, private tables, flushes, compactions, changes of appendfsync,
  * orderly closes and openings in between. Afterwards, for moments k of its history and for several ways in which what
@@ -17,6 +17,7 @@
 #include "tests/lib/front_model.h"
 #include "tests/lib/tap.h"
 
+static const struct engine_ops *engine;
 static uint64_t states; /* disks looked at */
 
 struct acknowledged { /* change numbers are taken after the gate was seen: the truth is not later */
@@ -41,7 +42,7 @@ static struct front_options options(struct env *env, enum front_fsync mode)
 {
     return (struct front_options){
         .env = env,
-        .engine = &engine_lsm,
+        .engine = engine,
         .dir = "/data",
         .create = true,
         .fsync = mode,
@@ -257,12 +258,17 @@ static void many_short_lives(void)
 
 int main(void)
 {
+    static const struct engine_ops *const engines[] = {&engine_lsm, &engine_file};
     /* Clearing huge pages for tiny memtables would be most of the time of a state. */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    tap_test(always_loses_nothing_acknowledged);
-    tap_test(everysec_keeps_a_prefix);
-    tap_test(no_fsync_keeps_a_prefix);
-    tap_test(many_short_lives);
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        engine = engines[i];
+        tap_diag("engine %s", engine->name);
+        tap_test(always_loses_nothing_acknowledged);
+        tap_test(everysec_keeps_a_prefix);
+        tap_test(no_fsync_keeps_a_prefix);
+        tap_test(many_short_lives);
+    }
     tap_diag("%llu crash states", (unsigned long long)states);
     return tap_done();
 }

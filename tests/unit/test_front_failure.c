@@ -13,6 +13,8 @@
 #include "tests/lib/front_model.h"
 #include "tests/lib/tap.h"
 
+static const struct engine_ops *engine;
+
 struct heard {
     _Atomic uint64_t gate, spaces;
     _Atomic int failures;
@@ -32,7 +34,7 @@ static void on_failure(void *arg, enum result why, const char *sentence)
 static struct front_options options(struct env *env, enum front_fsync mode, struct heard *h)
 {
     return (struct front_options){.env = env,
-                                  .engine = &engine_lsm,
+                                  .engine = engine,
                                   .dir = "/data",
                                   .create = true,
                                   .fsync = mode,
@@ -460,8 +462,10 @@ static void full_disk_refuses_and_heals(void)
     tap_check(refused > 0);
 }
 
-int main(void)
+static void over(const struct engine_ops *e)
 {
+    engine = e;
+    tap_diag("engine %s", e->name);
     tap_test(log_failure_at_every_write_always);
     tap_test(log_failure_at_every_write_no);
     tap_test(log_failure_at_every_sync_no);
@@ -471,5 +475,11 @@ int main(void)
     tap_test(full_disk_refuses_and_heals);
     tap_test(full_disk_leaves_room_for_deletes);
     tap_test(full_disk_does_not_forbid_a_start);
+}
+
+int main(void)
+{
+    over(&engine_lsm);
+    over(&engine_file);
     return tap_done();
 }

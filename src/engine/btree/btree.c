@@ -112,7 +112,7 @@ int btree_put_boundary(struct btree *b, MDB_txn *txn, uint64_t sequence, struct 
     uint8_t *p = v.mv_data;
     put_le32(p + 4, BTREE_VERSION);
     put_le64(p + 8, sequence);
-    put_le64(p + 16, __atomic_load_n(&b->next_number, __ATOMIC_RELAXED));
+    put_le64(p + 16, __atomic_load_n(&b->private_tables.next_number, __ATOMIC_RELAXED));
     if (state.len)
         memcpy(p + BOUNDARY_HEAD, state.data, state.len);
     put_le32(p, checksum32(p + 4, v.mv_size - 4, 0));
@@ -140,8 +140,8 @@ static enum result read_boundary(struct btree *b, struct errmsg *msg)
         (void)errmsg_set(msg, r, "%s: %s", b->dir, mdb_strerror(rc));
     if (r == RES_OK) {
         b->sequence = get_le64(p + 8);
-        if (get_le64(p + 16) > b->next_number)
-            b->next_number = get_le64(p + 16);
+        if (get_le64(p + 16) > b->private_tables.next_number)
+            b->private_tables.next_number = get_le64(p + 16);
         r = buf_append(&b->state, p + BOUNDARY_HEAD, v.mv_size - BOUNDARY_HEAD);
     }
     mdb_txn_abort(txn);
@@ -240,18 +240,38 @@ static enum result absorb_aside(struct btree *b, struct iter *run) REQUIRES(b->w
     enum result r = run ? iter_seek(run, slice_of(NULL, 0)) : RES_NOT_FOUND;
     if (r != RES_OK)
         return r == RES_NOT_FOUND ? RES_OK : r;
-    if ((r = btree_table_begin(&b->engine, &t)) != RES_OK)
+    if ((r = private_begin(&b->private_tables, &t)) != RES_OK)
         return r;
     for (; r == RES_OK; r = iter_next(run))
-        if ((r = btree_table_add(t, run->key, run->kind, run->value)) != RES_OK)
+        if ((r = private_add(t, run->key, run->kind, run->value)) != RES_OK)
             break;
-    if (r == RES_NOT_FOUND && (r = btree_table_finish(t, &number)) == RES_OK)
+    if (r == RES_NOT_FOUND && (r = private_finish(t, &number)) == RES_OK)
         r = btree_add_layer(b, t);
     if (r != RES_OK)
-        btree_table_abort(t);
+        private_abort(t);
     else
-        btree_table_release(t);
+        private_release(t);
     return r;
+}
+
+/* ---- private tables ---- */
+
+static enum result table_begin(struct engine *e, struct engine_table **out)
+{
+    struct btree *b = (struct btree *)e;
+    *out = NULL;
+    enum result r = btree_failed(b);
+    return r == RES_OK ? private_begin(&b->private_tables, out) : r;
+}
+
+static enum result table_open(struct engine *e, uint64_t number, struct engine_table **out)
+{
+    return private_open(&((struct btree *)e)->private_tables, number, out);
+}
+
+static enum result table_sweep(struct engine *e)
+{
+    return private_sweep(&((struct btree *)e)->private_tables, NULL, NULL);
 }
 
 static enum result keep_boundary(struct btree *b, const struct engine_boundary *boundary) REQUIRES(b->write_lock)
@@ -287,12 +307,11 @@ static enum result absorb(struct engine *e, struct iter *run, const struct engin
 
 /* ---- attaching ---- */
 
-enum result btree_attach(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary)
+static enum result attach(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary)
 {
     struct btree *b = (struct btree *)e;
     struct absorption a = {.boundary = boundary};
-    struct slice none = slice_of(NULL, 0);
-    enum result r = datafile_iter(t->table.root, &t->table.set, none, none, 0, NULL, NULL, &a.run);
+    enum result r = private_records(t, &a.run);
     if (r != RES_OK)
         return r;
     os_mutex_lock(&b->write_lock);
@@ -307,8 +326,9 @@ enum result btree_attach(struct engine *e, struct engine_table *t, const struct 
     iter_close(a.run);
     if (r != RES_OK)
         return r;
+    if (b->writes)
+        private_taken(t); /* all of it is in the tree */
     os_mutex_lock(&b->lock);
-    t->remove = b->writes; /* all of it is in the tree */
     b->dead_due |= a.ranges;
     os_cond_signal(&b->wake);
     os_mutex_unlock(&b->lock);
@@ -326,6 +346,7 @@ static void btree_free(struct btree *b)
     for (size_t i = 0; b->rows && i < BTREE_ROWS; i++)
         free(b->rows[i]);
     free(b->rows);
+    private_fini(&b->private_tables);
     buf_fini(&b->state);
     free(b->dir);
     os_cond_fini(&b->wake);
@@ -343,9 +364,7 @@ static struct btree *btree_new(const struct engine_options *options)
     b->options = *options;
     if (!b->options.table_bytes)
         b->options.table_bytes = 16 << 20;
-    b->env = options->env;
     b->writes = options->env == env_posix();
-    b->next_number = 1;
     os_mutex_init(&b->write_lock);
     os_mutex_init(&b->lock);
     os_cond_init(&b->wake);
@@ -353,6 +372,7 @@ static struct btree *btree_new(const struct engine_options *options)
     b->dir = malloc(room);
     if (b->dir)
         snprintf(b->dir, room, "%s/btree", options->dir);
+    private_init(&b->private_tables, options->env, b->dir);
     b->rows = calloc(BTREE_ROWS, sizeof(struct btree_row *));
     return b;
 }
@@ -393,13 +413,6 @@ static int open_mdb(struct btree *b, uint64_t file)
     return mdb_txn_commit(txn);
 }
 
-static void highest_number(void *arg, const char *name)
-{
-    uint64_t number, *highest = arg;
-    if (datafile_number(name, &number) && number > *highest)
-        *highest = number;
-}
-
 static uint64_t size_of(const char *path)
 {
     struct env_file *f;
@@ -424,11 +437,9 @@ static enum result prepare_dir(struct btree *b, bool there, struct errmsg *msg)
         r = env->ops->sync_dir(env, b->options.dir);
     if (r != RES_OK)
         return errmsg_set(msg, r, "%s: cannot be made: %s", b->dir, result_text(r));
-    uint64_t highest = 0;
-    r = b->env->ops->list(b->env, b->dir, highest_number, &highest);
+    r = private_count_files(&b->private_tables);
     if (r != RES_OK)
         return errmsg_set(msg, r, "%s: cannot list the directory: %s", b->dir, result_text(r));
-    b->next_number = highest + 1;
     return RES_OK;
 }
 
@@ -589,7 +600,7 @@ static void stats(struct engine *e, struct engine_stats *out)
     out->level[0].records = stat.ms_entries ? stat.ms_entries - 1 : 0; /* the boundary */
     out->open_tables = 1;
     out->cache_capacity = __atomic_load_n(&b->options.cache_bytes, __ATOMIC_RELAXED);
-    out->index_bytes = __atomic_load_n(&b->memory.bytes, __ATOMIC_RELAXED);
+    out->index_bytes = __atomic_load_n(&b->private_tables.memory.bytes, __ATOMIC_RELAXED);
     uint64_t reads = __atomic_load_n(&b->reads, __ATOMIC_RELAXED), cold = __atomic_load_n(&b->cold, __ATOMIC_RELAXED);
     out->cache_hits = reads - (cold < reads ? cold : reads);
     out->cache_misses = cold;
@@ -634,16 +645,16 @@ const struct engine_ops engine_btree = {
     .open = btree_open,
     .close = btree_close,
     .absorb = absorb,
-    .table_begin = btree_table_begin,
-    .table_add = btree_table_add,
-    .table_finish = btree_table_finish,
-    .table_abort = btree_table_abort,
-    .table_open = btree_table_open,
-    .table_get = btree_table_get,
-    .table_iter = btree_table_iter,
-    .table_release = btree_table_release,
-    .attach = btree_attach,
-    .table_sweep = btree_table_sweep,
+    .table_begin = table_begin,
+    .table_add = private_add,
+    .table_finish = private_finish,
+    .table_abort = private_abort,
+    .table_open = table_open,
+    .table_get = private_get,
+    .table_iter = private_iter,
+    .table_release = private_release,
+    .attach = attach,
+    .table_sweep = table_sweep,
     .view_acquire = btree_view_acquire,
     .view_release = btree_view_release,
     .get = btree_get,

@@ -43,8 +43,7 @@
 
 #include <lmdb.h>
 
-#include "engine/datafile.h"
-#include "os/thread.h"
+#include "engine/private.h"
 
 #define BTREE_READERS 8
 #define BTREE_VERSION 1
@@ -74,19 +73,9 @@ struct engine_view {
     struct engine_table *layers[BTREE_LAYERS_MAX]; /* newest first; only without writing */
     unsigned layer_count;
 };
-struct engine_table {
-    struct btree *b;
-    struct datafile_table table;
-    uint32_t refs; /* atomic: the handle, iterators, views of which it is a layer */
-    uint64_t number;
-    struct engine_table *next; /* b->lock: all that are there */
-    bool remove;               /* the files go with the last reference */
-};
-
 struct btree {
     struct engine engine;
     struct engine_options options;
-    struct env *env; /* for private tables */
     char *dir;       /* DIR/btree */
     MDB_env *mdb;
     MDB_dbi dbi;
@@ -96,7 +85,6 @@ struct btree {
     struct os_mutex write_lock;
     uint64_t sequence;    /* write_lock */
     struct buf state;     /* write_lock */
-    uint64_t next_number; /* atomic */
     uint64_t view_number; /* write_lock: of the newest view */
 
     struct os_mutex lock;
@@ -108,7 +96,7 @@ struct btree {
     uint64_t resident;                              /* atomic: is all of the file in memory? */
     uint64_t reads, cold;                           /* atomic: of gets */
     uint64_t turn;                                  /* atomic: which reader comes next */
-    struct keydir_memory memory;
+    struct private_tables private_tables;
     struct btree_row **rows; /* atomic: BTREE_ROWS of them */
 
     struct os_cond wake; /* lock */
@@ -152,21 +140,6 @@ enum result btree_get(struct engine_view *v, const struct engine_key *key, int f
 enum result btree_fill(struct engine *e, struct engine_miss *miss);
 void btree_miss_fini(struct engine *e, struct engine_miss *miss);
 enum result btree_iter(struct engine_view *v, struct slice lower, struct slice upper, int flags, struct iter **out);
-
-/* ---- tables.c ---- */
-enum result btree_table_begin(struct engine *e, struct engine_table **out);
-enum result btree_table_add(struct engine_table *t, struct slice key, uint8_t kind, struct slice value);
-enum result btree_table_finish(struct engine_table *t, uint64_t *number);
-void btree_table_abort(struct engine_table *t);
-enum result btree_table_open(struct engine *e, uint64_t number, struct engine_table **out);
-enum result btree_table_get(struct engine_table *t, const struct engine_key *key, int flags, uint8_t *kind,
-                            struct slice *value, struct engine_miss *miss);
-enum result btree_table_iter(struct engine_table *t, struct slice lower, struct slice upper, int flags,
-                             struct iter **out);
-void btree_table_release(struct engine_table *t);
-enum result btree_attach(struct engine *e, struct engine_table *t, const struct engine_boundary *boundary);
-enum result btree_table_sweep(struct engine *e);
-void btree_table_ref(struct engine_table *t);
 /* A layer over what is only read: from a table that was written in this environment. */
 enum result btree_add_layer(struct btree *b, struct engine_table *t) MUST_CHECK REQUIRES(b->write_lock);
 

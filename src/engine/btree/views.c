@@ -80,7 +80,7 @@ void btree_view_unref(struct engine_view *v)
         os_mutex_fini(&v->readers[i].lock);
     }
     for (unsigned i = 0; i < v->layer_count; i++)
-        btree_table_release(v->layers[i]);
+        private_release(v->layers[i]);
     free(v);
 }
 
@@ -116,7 +116,7 @@ enum result btree_add_layer(struct btree *b, struct engine_table *t)
     for (unsigned i = 0; i < old->layer_count; i++)
         v->layers[v->layer_count++] = old->layers[i];
     for (unsigned i = 0; i < v->layer_count; i++)
-        btree_table_ref(v->layers[i]);
+        private_ref(v->layers[i]);
     btree_view_publish(b, v);
     return RES_OK;
 }
@@ -320,7 +320,7 @@ static enum result get_above(struct engine_view *v, const struct engine_key *key
 {
     for (unsigned i = 0; i < v->layer_count; i++) {
         uint8_t kind;
-        enum result r = btree_table_get(v->layers[i], key, flags, &kind, value, miss);
+        enum result r = private_get(v->layers[i], key, flags, &kind, value, miss);
         if (r == RES_NOT_FOUND)
             continue;
         *found = true;
@@ -570,7 +570,7 @@ enum result btree_iter(struct engine_view *v, struct slice lower, struct slice u
     enum result r = RES_OK;
     *out = NULL;
     for (unsigned i = 0; r == RES_OK && i < v->layer_count; i++)
-        if ((r = btree_table_iter(v->layers[i], lower, upper, flags | ITER_TOMBSTONES, &children[n])) == RES_OK)
+        if ((r = private_iter(v->layers[i], lower, upper, flags | ITER_TOMBSTONES, &children[n])) == RES_OK)
             n++;
     if (r == RES_OK && (r = iter_below(v, lower, upper, flags, &children[n])) == RES_OK)
         n++;
