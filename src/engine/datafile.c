@@ -340,8 +340,29 @@ void datafile_record_retire(struct datafile_record *r) { epoch_retire(&r->retire
 struct walk {
     struct datafile *d;
     struct buf window;
-    uint64_t offset; /* of the window's first byte */
+    size_t at;       /* of the record in the window */
+    uint64_t offset; /* and in the file */
 };
+
+/* Reads on until the window has so much of the record at hand, or the file ends. */
+static enum result walk_read(struct walk *w, size_t need)
+{
+    buf_consume(&w->window, w->at);
+    w->at = 0;
+    uint64_t from = w->offset + w->window.len, left = w->d->size - from;
+    size_t want = need - w->window.len, got;
+    if (want > left)
+        return RES_CORRUPT;
+    if (want < WRITE_PIECE)
+        want = left < WRITE_PIECE ? (size_t)left : WRITE_PIECE;
+    enum result r = buf_reserve(&w->window, want);
+    if (r == RES_OK)
+        r = w->d->file->ops->pread(w->d->file, w->window.data + w->window.len, want, from, 0, &got);
+    if (r != RES_OK)
+        return r;
+    w->window.len += got;
+    return got < want ? RES_CORRUPT : RES_OK;
+}
 
 /* The record at walk->offset; RES_NOT_FOUND at the end. */
 static enum result walk_next(struct walk *w, struct slice *key, uint8_t *kind, struct slice *value, size_t *size)
@@ -350,34 +371,22 @@ static enum result walk_next(struct walk *w, struct slice *key, uint8_t *kind, s
     *size = 0;
     if (w->offset == w->d->size)
         return RES_NOT_FOUND;
-    for (;;) {
-        if (w->window.len >= DATAFILE_HEAD)
-            need = DATAFILE_HEAD + get_le16(w->window.data + 8) + (size_t)get_le32(w->window.data + 4);
-        if (w->window.len >= need)
-            break;
-        uint64_t at = w->offset + w->window.len, left = w->d->size - at;
-        size_t want = need - w->window.len, got;
-        if (want > left)
-            return RES_CORRUPT;
-        if (want < WRITE_PIECE)
-            want = left < WRITE_PIECE ? (size_t)left : WRITE_PIECE;
-        enum result r = buf_reserve(&w->window, want);
-        if (r == RES_OK)
-            r = w->d->file->ops->pread(w->d->file, w->window.data + w->window.len, want, at, 0, &got);
+    for (int step = 0; step < 2; step++) {
+        enum result r = w->window.len - w->at < need ? walk_read(w, need) : RES_OK;
         if (r != RES_OK)
             return r;
-        if (got < want)
-            return RES_CORRUPT;
-        w->window.len += got;
+        const uint8_t *p = w->window.data + w->at;
+        need = DATAFILE_HEAD + get_le16(p + 8) + (size_t)get_le32(p + 4);
     }
-    return datafile_parse(w->d, w->offset, w->window.data, w->window.len, key, kind, value, size) ? RES_OK
-                                                                                                  : RES_CORRUPT;
+    return datafile_parse(w->d, w->offset, w->window.data + w->at, w->window.len - w->at, key, kind, value, size)
+               ? RES_OK
+               : RES_CORRUPT;
 }
 
 /* Past a record of that size; key and value are gone. */
 static void walk_past(struct walk *w, size_t size)
 {
-    buf_consume(&w->window, size);
+    w->at += size;
     w->offset += size;
 }
 

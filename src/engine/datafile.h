@@ -44,13 +44,13 @@ struct datafile {
     struct datafile *next_gone;   /* the owner's */
     char *path;                   /* without its ending */
     uint64_t number, size, records;
-    uint64_t order;   /* the engine's: newer is higher */
-    uint64_t live;    /* atomic: bytes of records that the engine's directory leads to */
+    uint64_t order; /* the engine's: newer is higher */
+    uint64_t live;  /* atomic: bytes of records that the engine's directory leads to */
     /* atomic: bytes of tombstones, of dead ranges; known once its hints have been read */
     uint64_t tombstones, ranges;
-    uint32_t refs;    /* atomic */
-    bool obsolete;    /* atomic: the files go with the last reference */
-    bool damaged;     /* a merge could not read it: none tries again */
+    uint32_t refs; /* atomic */
+    bool obsolete; /* atomic: the files go with the last reference */
+    bool damaged;  /* a merge could not read it: none tries again */
 };
 int datafile_newest_first(const void *a, const void *b); /* for qsort of pointers */
 void datafile_ref(struct datafile *d);
@@ -63,7 +63,7 @@ struct datafile_writer {
     struct env *env;
     struct env_file *file;
     char *path;
-    uint64_t number, offset, written; /* next record; what is in the file of it */
+    uint64_t number, offset, written;     /* next record; what is in the file of it */
     uint64_t records, tombstones, ranges; /* bytes of the latter two */
     struct buf data, hint;
     uint8_t last[ENGINE_KEY_MAX];

@@ -90,6 +90,9 @@ void result_sentence(enum result code, char text[256])
     case RES_IO:
         sentence = "ERR input/output error while reading the data of this command";
         break;
+    case RES_INTERRUPTED:
+        sentence = "ERR this command read for so long that its snapshot was ended: send it again";
+        break;
     default:
         break;
     }

@@ -22,11 +22,14 @@ enum front_recovery {
 };
 
 struct front;
+struct front_identity;
 
 struct front_options {
     struct env *env;
     const struct engine_ops *engine;
     const char *dir; /* created (0700) when missing */
+    /* A directory that is made gets seed and boot epoch from here: for a copy of that one's data. NULL: its own */
+    const struct front_identity *like;
     bool create;     /* allow an empty directory to become a data directory */
     enum front_fsync fsync;
     enum front_recovery recovery;
@@ -180,6 +183,10 @@ enum result front_checkpoint(struct front *f, const char *dir, const atomic_bool
 enum result front_checkpoint_remove(struct env *env, const char *dir) MUST_CHECK;
 enum result front_check(struct front *f, struct errmsg *msg) MUST_CHECK;
 void front_set_cache_bytes(struct front *f, uint64_t bytes);
+/* Copies all records and counters into an empty front, opened `like` this one, and flushes it; nobody may write to either
+ * meanwhile. told(arg, records) is called now and then. */
+enum result front_copy(struct front *from, struct front *to, void (*told)(void *arg, uint64_t records), void *arg,
+                       struct errmsg *msg) MUST_CHECK;
 
 struct front_stats {
     struct engine_stats engine;

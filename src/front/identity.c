@@ -114,8 +114,9 @@ static enum result parse_identity(struct front *f, const char *text, struct errm
     id->format = format;
     if (strcmp(id->engine, f->ops->name) != 0)
         return errmsg_set(msg, RES_UNSUPPORTED,
-                          "%s belongs to engine %s, not %s: set engine %s, or use another directory", f->dir,
-                          id->engine, f->ops->name, id->engine);
+                          "%s belongs to engine %s, not %s: set engine %s, or make a directory for the other one by: "
+                          "kvctl convert %s --to %s DIR2",
+                          f->dir, id->engine, f->ops->name, id->engine, f->dir, f->ops->name);
     return RES_OK;
 }
 
@@ -134,6 +135,8 @@ static void new_identity(struct front *f)
     struct front_identity *id = &f->identity;
     f->o.env->ops->random(f->o.env, id->uuid, sizeof(id->uuid));
     f->o.env->ops->random(f->o.env, id->seed, sizeof(id->seed));
+    if (f->o.like) /* keys are ordered by it */
+        memcpy(id->seed, f->o.like->seed, sizeof(id->seed));
     id->uuid[6] = (uint8_t)((id->uuid[6] & 0x0f) | 0x40); /* RFC 4122, version 4 */
     id->uuid[8] = (uint8_t)((id->uuid[8] & 0x3f) | 0x80);
     id->format = FORMAT;
@@ -306,8 +309,8 @@ enum result identity_finish(struct front *f, bool fresh, struct errmsg *msg)
     enum result res = write_identity(f, f->dir);
     if (res != RES_OK)
         return errmsg_set(msg, res, "cannot write %s/IDENTITY: %s", f->dir, result_text(res));
-    f->identity.boot_epoch = 1;
-    return write_boot(f, 1, msg);
+    f->identity.boot_epoch = f->o.like ? f->o.like->boot_epoch : 1; /* object ids are not to come again */
+    return write_boot(f, f->identity.boot_epoch, msg);
 }
 
 enum result identity_copy(struct front *f, const char *dir)

@@ -79,6 +79,11 @@ static const struct option_spec check_options[] = {
     OPTION('q', "quiet", NULL, "only what does not hold"),
     OPTIONS_END,
 };
+static const struct option_spec convert_options[] = {
+    OPTION('t', "to", "ENGINE", "the engine that DIR2 is made for", .values = "lsm btree file"),
+    OPTION('q', "quiet", NULL, "no progress bar, no summary"),
+    OPTIONS_END,
+};
 static const struct option_spec repair_options[] = {
     OPTION('y', "yes", NULL, "do it"),
     OPTIONS_END,

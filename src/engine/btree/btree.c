@@ -380,7 +380,7 @@ static struct btree *btree_new(const struct engine_options *options)
 /* Tests' tiny tables make a tiny map, so that it has to grow. */
 static uint64_t first_map(const struct btree *b, uint64_t file)
 {
-    uint64_t want = b->options.table_bytes >= (1 << 20) ? MAP_FIRST : 64 * b->options.table_bytes;
+    uint64_t want = btree_tiny(b) ? 64 * b->options.table_bytes : MAP_FIRST;
     while (want < 2 * file + MAP_LEAST)
         want *= 2;
     return want < MAP_LEAST ? MAP_LEAST : want;

@@ -19,10 +19,11 @@
  *
  * The map. It has MAP_FIRST of address space, which costs nothing, and is doubled when it is full: between two
  * transactions, with the transactions of all views stopped. Those of the current view begin again and find the same
- * state; older views are cut: they answer RES_TOO_MANY from then on.
+ * state; older views are cut: they answer RES_INTERRUPTED from then on.
  *
  * Long views. LMDB cannot use again what a view older than the newest might still see, so the file grows. A view is cut
- * as well when the file has grown since by more than the half of it, and 16 * table_bytes at least.
+ * as well when it is older than five seconds and the file has grown since by more than the half of it, and 16 *
+ * table_bytes at least.
  *
  * Waiting. Reading a page that is not in memory waits inside of LMDB. A thread looks every now and then whether all of the
  * file is in memory; unless it was so, a get that may not wait answers RES_WOULD_BLOCK, and fill() does the get and
@@ -67,7 +68,7 @@ struct engine_view {
     struct engine_view *newer, *older; /* b->lock */
     uint64_t refs;                     /* atomic */
     uint64_t number;                   /* of the state that it shows: the same for no other view */
-    uint64_t pages;                    /* of the file when it began */
+    uint64_t pages, began_ns;          /* of the file when it began; when that was */
     uint32_t generation;               /* reader->lock: raised when the transactions begin again */
     struct btree_reader readers[BTREE_READERS];
     struct engine_table *layers[BTREE_LAYERS_MAX]; /* newest first; only without writing */
@@ -76,7 +77,7 @@ struct engine_view {
 struct btree {
     struct engine engine;
     struct engine_options options;
-    char *dir;       /* DIR/btree */
+    char *dir; /* DIR/btree */
     MDB_env *mdb;
     MDB_dbi dbi;
     bool writes;  /* false: see above */
@@ -105,6 +106,9 @@ struct btree {
     bool started;
     struct os_thread thread;
 };
+
+/* A test's: the map begins small, and old views are cut without patience. */
+static inline bool btree_tiny(const struct btree *b) { return b->options.table_bytes < 32768; }
 
 /* ---- btree.c ---- */
 enum result btree_result(int rc);

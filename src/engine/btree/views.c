@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "engine/btree/btree.h"
 
+#define CUT_PATIENCE_NS 5000000000u /* younger snapshots are left alone, however the file grows */
+
 /* ---- views ---- */
 
 enum result btree_view_new(struct btree *b, struct engine_view **out)
@@ -41,6 +43,7 @@ enum result btree_view_start(struct engine_view *v)
     }
     (void)mdb_env_info(v->b->mdb, &info);
     v->pages = info.me_last_pgno;
+    v->began_ns = env_posix()->ops->mono_ns(env_posix());
     return RES_OK;
 }
 
@@ -216,9 +219,12 @@ void btree_cut_long(struct btree *b)
     if (!views)
         return;
     (void)mdb_env_info(b->mdb, &info);
+    uint64_t now = env_posix()->ops->mono_ns(env_posix());
+    uint64_t patience = btree_tiny(b) ? 0 : CUT_PATIENCE_NS;
     for (size_t i = 1; i < count; i++) {
         uint64_t grown = (info.me_last_pgno - views[i]->pages) * 4096, half = views[i]->pages * 4096 / 2;
-        if (!views[i]->readers[0].txn || grown < half || grown < 16 * b->options.table_bytes)
+        if (!views[i]->readers[0].txn || grown < half || grown < 16 * b->options.table_bytes ||
+            now - views[i]->began_ns < patience)
             continue;
         lock_readers(views[i]);
         cut(views[i]);
@@ -266,7 +272,7 @@ static enum result read_row(struct engine_view *v, struct slice key, struct btre
     struct btree_reader *reader = reader_lock(v);
     int rc = reader->txn ? mdb_get(reader->txn, b->dbi, &k, &stored) : MDB_SUCCESS;
     if (!reader->txn)
-        r = RES_TOO_MANY;
+        r = RES_INTERRUPTED;
     else if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         r = read_error(b, rc);
     else if (rc == MDB_SUCCESS && !btree_value(key, &stored, &value)) {
@@ -501,7 +507,7 @@ static enum result go(struct btree_iter *i, enum move how, struct slice target)
         r = show(i, rc, &k, &stored);
     } else {
         i->stands = false;
-        r = RES_TOO_MANY;
+        r = RES_INTERRUPTED;
     }
     os_mutex_unlock(&i->reader->lock);
     return r;

@@ -71,10 +71,7 @@ void tally_fini(struct tally *t)
     *t = (struct tally){0};
 }
 
-static void dropped(void *arg, size_t key_len, const struct keydir_place *place)
-{
-    tally_note(arg, key_len, place);
-}
+static void dropped(void *arg, size_t key_len, const struct keydir_place *place) { tally_note(arg, key_len, place); }
 
 /* ---- dead ranges ---- */
 
@@ -212,8 +209,7 @@ static enum result install(struct file_engine *fe, struct absorption *a, struct 
     return RES_OK;
 }
 
-static enum result only_boundary(struct file_engine *fe, const struct engine_boundary *boundary)
-    REQUIRES(fe->edit_lock)
+static enum result only_boundary(struct file_engine *fe, const struct engine_boundary *boundary) REQUIRES(fe->edit_lock)
 {
     bool in_doubt;
     keydir_ref(fe->current->root);
@@ -282,8 +278,8 @@ static enum result next_of_table(void *arg, struct keydir_change *out)
     if (out->kind == KEYDIR_REMOVE || out->key.data[0] != REGION_DEAD)
         return RES_OK;
     struct datafile_record *record;
-    enum result r = datafile_read(t->table->file, out->place.offset, datafile_record_size(out->key.len, &out->place), 0,
-                                  &record);
+    enum result r =
+        datafile_read(t->table->file, out->place.offset, datafile_record_size(out->key.len, &out->place), 0, &record);
     if (r != RES_OK)
         return r;
     r = dead_list_add(&t->a.dead, record->key, record->value);

@@ -110,8 +110,8 @@ static enum result create(struct file_engine *fe, struct errmsg *msg)
     if (!fe->options.create)
         return errmsg_set(msg, RES_NOT_FOUND, "%s: there is no engine here", fe->dir);
     if (fe->private_tables.next_number > 1)
-        return errmsg_set(msg, RES_CORRUPT, "%s has data files and no %s/" FILES_NAME ": restore it from a backup", fe->data,
-                          fe->dir);
+        return errmsg_set(msg, RES_CORRUPT, "%s has data files and no %s/" FILES_NAME ": restore it from a backup",
+                          fe->data, fe->dir);
     enum result r = env->ops->mkdir(env, fe->data);
     if (r == RES_EXISTS)
         r = RES_OK;
@@ -364,8 +364,8 @@ static enum result check(struct engine *e, struct errmsg *msg)
     for (bool there = keydir_seek(&c, slice_of(NULL, 0)); r == RES_OK && there; there = keydir_next(&c)) {
         const struct datafile *d = datafile_of(&v->set, c.place.file);
         if (!d || c.place.offset + datafile_record_size(c.key.len, &c.place) > d->size)
-            r = errmsg_set(msg, RES_CORRUPT, "%s: the directory leads to file %06u, which does not have it", v->fe->data,
-                           c.place.file);
+            r = errmsg_set(msg, RES_CORRUPT, "%s: the directory leads to file %06u, which does not have it",
+                           v->fe->data, c.place.file);
     }
     file_view_unref(v);
     return r;

@@ -47,9 +47,9 @@ struct file_engine {
     struct engine_options options;
     struct env *env;
     char *dir, *data;
-    uint64_t file_bytes; /* files are cut when they have about so many */
+    uint64_t file_bytes;                  /* files are cut when they have about so many */
     struct private_tables private_tables; /* and all numbers, names and directories */
-    uint64_t swept_below; /* files with such numbers are an earlier process' */
+    uint64_t swept_below;                 /* files with such numbers are an earlier process' */
 
     struct os_mutex edit_lock;
     uint64_t next_order; /* edit_lock */
@@ -60,11 +60,11 @@ struct file_engine {
     struct engine_view *current; /* lock */
     struct datafile *gone;       /* lock: nobody holds them any more */
     struct datafile_owner owner;
-    uint64_t views;     /* atomic: references given out */
-    enum result failed; /* lock */
-    uint64_t reads;     /* atomic: gets that read a file */
+    uint64_t views;                                                            /* atomic: references given out */
+    enum result failed;                                                        /* lock */
+    uint64_t reads;                                                            /* atomic: gets that read a file */
     uint64_t flushes, flush_bytes, merges, merge_read, merge_written, dropped; /* lock */
-    uint64_t pending;   /* lock: bytes that the merge at work reads */
+    uint64_t pending; /* lock: bytes that the merge at work reads */
 
     struct os_cond work; /* lock: there may be something to do */
     struct os_cond done; /* lock: a merge has ended */
@@ -96,8 +96,8 @@ struct dead_list {
 /* A PUT in REGION_DEAD; what makes no sense is left alone. */
 enum result dead_list_add(struct dead_list *d, struct slice key, struct slice end) MUST_CHECK;
 /* Takes the ranges out of the directory: *root becomes another one. */
-enum result dead_list_apply(struct dead_list *d, struct file_engine *fe, struct keydir_node **root,
-                            struct tally *tally) MUST_CHECK;
+enum result dead_list_apply(struct dead_list *d, struct file_engine *fe, struct keydir_node **root, struct tally *tally)
+    MUST_CHECK;
 
 /* ---- files.c ---- */
 enum result files_load(struct file_engine *fe, struct errmsg *msg) MUST_CHECK;

@@ -195,7 +195,8 @@ static enum result read_list(struct file_engine *fe, struct datafile_set *set, s
     if (len >= HEAD + 4 && memcmp(data, MAGIC, 8) == 0 && get_le32(data + 8) != VERSION)
         r = errmsg_set(msg, RES_UNSUPPORTED, "%s has format version %u, this program knows version %d", path,
                        get_le32(data + 8), VERSION);
-    else if (len < HEAD + 4 || memcmp(data, MAGIC, 8) != 0 || get_le32(data + len - 4) != checksum32(data, len - 4, SALT) ||
+    else if (len < HEAD + 4 || memcmp(data, MAGIC, 8) != 0 ||
+             get_le32(data + len - 4) != checksum32(data, len - 4, SALT) ||
              len != HEAD + (size_t)get_le32(data + 12) * ENTRY + get_le32(data + 40) + 4)
         r = errmsg_set(msg, RES_CORRUPT, "%s is damaged: restore it from a backup", path);
     if (r == RES_OK) {
@@ -247,8 +248,9 @@ static enum result next_loaded(void *arg, struct keydir_change *out)
     memcpy(&out->place, l->merged->value.data, sizeof out->place);
     tally_note(l->tally, out->key.len, &out->place); /* counted there, and added to live */
     if (out->key.data[0] == REGION_DEAD)
-        r = dead_list_add(l->dead, out->key,
-                          slice_of(l->merged->value.data + sizeof out->place, l->merged->value.len - sizeof out->place));
+        r = dead_list_add(
+            l->dead, out->key,
+            slice_of(l->merged->value.data + sizeof out->place, l->merged->value.len - sizeof out->place));
     return r;
 }
 
@@ -257,7 +259,8 @@ static enum result open_hints(const struct datafile_set *set, struct iter **out,
     struct datafile **files = malloc((set->count + 1) * sizeof(struct datafile *));
     struct iter **children = calloc(set->count + 1, sizeof(struct iter *));
     size_t n = 0;
-    enum result r = files && children ? RES_OK : errmsg_set(msg, RES_NO_MEMORY, "no memory for %zu hint files", set->count);
+    enum result r =
+        files && children ? RES_OK : errmsg_set(msg, RES_NO_MEMORY, "no memory for %zu hint files", set->count);
     *out = NULL;
     if (r == RES_OK) {
         memcpy(files, set->files, set->count * sizeof(struct datafile *));

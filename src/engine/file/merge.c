@@ -358,13 +358,13 @@ static enum result next_forgotten(void *arg, struct keydir_change *out)
 }
 
 /* The directory with both done to it. */
-static enum result move_all(struct merge *m, struct moving *moving, struct keydir_node **root)
-    REQUIRES(m->fe->edit_lock)
+static enum result move_all(struct file_engine *fe, struct moving *moving, struct keydir_node **root)
+    REQUIRES(fe->edit_lock)
 {
-    struct keydir_memory *memory = &m->fe->private_tables.memory;
+    struct keydir_memory *memory = &fe->private_tables.memory;
     struct keydir_changes changes = {.next = next_move, .dropped = moved, .yields = yields, .arg = moving};
     struct keydir_node *next;
-    enum result r = keydir_edit(m->fe->current->root, &changes, memory, root);
+    enum result r = keydir_edit(fe->current->root, &changes, memory, root);
     iter_close(moving->hints);
     if (r != RES_OK || moving->forgotten.len == 0)
         return r;
@@ -375,22 +375,22 @@ static enum result move_all(struct merge *m, struct moving *moving, struct keydi
     return r;
 }
 
-static enum result publish(struct merge *m, bool *in_doubt) REQUIRES(m->fe->edit_lock)
+static enum result publish(struct file_engine *fe, struct merge *m, bool *in_doubt) REQUIRES(fe->edit_lock)
 {
     struct file_output *o = &m->output;
     struct moving moving = {.job = m->job, .output = o, .forgotten = buf_slice(&m->forgotten)};
     struct keydir_node *root = NULL;
-    enum result r = tally_init(&moving.tally, &m->fe->current->set);
+    enum result r = tally_init(&moving.tally, &fe->current->set);
     for (size_t i = 0; r == RES_OK && i < o->count; i++) {
         o->files[i]->order = m->job->order;
-        o->files[i]->owner = &m->fe->owner;
+        o->files[i]->owner = &fe->owner;
         o->files[i]->live = o->files[i]->size - o->files[i]->tombstones;
         r = tally_add(&moving.tally, o->files[i]);
     }
     if (r == RES_OK)
-        r = move_all(m, &moving, &root);
+        r = move_all(fe, &moving, &root);
     if (r == RES_OK)
-        r = files_commit(m->fe, root, o->files, o->count, m->job->inputs, m->job->count, NULL, in_doubt);
+        r = files_commit(fe, root, o->files, o->count, m->job->inputs, m->job->count, NULL, in_doubt);
     if (r == RES_OK)
         tally_apply(&moving.tally);
     tally_fini(&moving.tally);
@@ -414,7 +414,7 @@ static enum result run_job(struct file_engine *fe, struct job *j)
         r = file_output_finish(&m.output);
     if (r == RES_OK) {
         os_mutex_lock(&fe->edit_lock);
-        r = publish(&m, &in_doubt);
+        r = publish(fe, &m, &in_doubt);
         os_mutex_unlock(&fe->edit_lock);
     }
     os_mutex_lock(&fe->lock);
