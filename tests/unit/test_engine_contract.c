@@ -7,13 +7,15 @@
  * 3. NOWAIT never waits: a miss is reported, fill() brings what it names, and the retry needs no more than that.
  * 4. absorb and attach install their boundary with their data; a persistent engine finds both again.
  * 5. A private table is readable before it is attached, is the newest data afterwards, and leaves nothing behind when it
- *    is aborted. */
+ *    is aborted.
+ * 6. What lies in a dead range goes, and so does the range's record; also over a restart. */
 #include <ftw.h>
 
 #include "base/epoch.h"
 #include "base/hash.h"
 #include "engine/engine.h"
 #include "os/env_memory.h"
+#include "os/thread.h"
 #include "tests/lib/tap.h"
 
 #define KEYS 400
@@ -594,6 +596,77 @@ static void nowait_reports_what_is_missing_and_fill_brings_it(void)
     teardown(&f);
 }
 
+static uint64_t records_in(struct fixture *f, struct slice lower, struct slice upper)
+{
+    struct engine_view *v = f->ops->view_acquire(f->engine);
+    struct iter *it;
+    uint64_t n = 0;
+    tap_require(f->ops->iter_open(v, lower, upper, ITER_NO_FILL, &it) == RES_OK);
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it))
+        n++;
+    iter_close(it);
+    f->ops->view_release(v);
+    return n;
+}
+
+/* Compacts until the range is empty and forgotten, for a while. */
+static bool range_goes(struct fixture *f, struct slice lower, struct slice upper)
+{
+    struct slice dead = SLICE_LIT("G"), behind = SLICE_LIT("H");
+    for (int tries = 0; tries < 200; tries++) {
+        if (records_in(f, lower, upper) == 0 && records_in(f, dead, behind) == 0)
+            return true;
+        tap_check(f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+        os_sleep_ns(10000000);
+    }
+    return false;
+}
+
+static void what_lies_in_a_dead_range_goes(void)
+{
+    for (int way = 0; way < 4; way++) { /* absorbed or attached, with a restart in between or without */
+        struct fixture f;
+        struct slice none = slice_of(NULL, 0);
+        setup(&f, engine_under_test, 20 + (uint64_t)way);
+        absorb_some(&f);
+        absorb_some(&f);
+        size_t lo = 0, hi = 0;
+        while (hi < KEYS && keys[hi].data[0] == 'E')
+            hi++;
+        lo = hi / 3;
+        hi = hi * 2 / 3;
+        uint8_t range[ENGINE_KEY_MAX + 1] = {REGION_DEAD};
+        memcpy(range + 1, keys[lo].data, keys[lo].len);
+        struct iter_record record = {slice_of(range, keys[lo].len + 1), keys[hi], RECORD_PUT};
+        struct engine_boundary b = boundary_of(&f);
+        if (way % 2) {
+            uint64_t number;
+            struct engine_table *t = write_private(&f, &record, 1, &number);
+            tap_check(f.ops->attach(f.engine, t, &b) == RES_OK);
+            f.ops->table_release(t);
+        } else {
+            struct iter *run;
+            tap_require(iter_over_array(&record, 1, none, none, &run) == RES_OK);
+            tap_check(f.ops->absorb(f.engine, run, &b) == RES_OK);
+            iter_close(run);
+        }
+        if (way >= 2 && f.ops->persistent) {
+            f.ops->close(f.engine);
+            open_engine(&f);
+        }
+        for (size_t i = lo; i < hi; i++)
+            f.model.version[i] = 0;
+        tap_check(range_goes(&f, keys[lo], keys[hi]));
+        tap_check(same_now(&f));
+        if (f.ops->persistent) {
+            f.ops->close(f.engine);
+            open_engine(&f);
+            tap_check(same_now(&f));
+        }
+        teardown(&f);
+    }
+}
+
 static void stats_and_sizes_are_plausible(void)
 {
     struct fixture f;
@@ -628,6 +701,7 @@ int main(void)
         tap_test(an_aborted_private_table_leaves_nothing);
         tap_test(private_tables_are_found_by_number_after_a_restart);
         tap_test(nowait_reports_what_is_missing_and_fill_brings_it);
+        tap_test(what_lies_in_a_dead_range_goes);
         tap_test(stats_and_sizes_are_plausible);
     }
     return tap_done();

@@ -1,6 +1,8 @@
 /* The contract of a front, over each engine: random commits, private tables, flushes and compactions against the model.
  * At any time, the newest state and every state that a reader has pinned (a view and a snapshot) is exactly the model's,
  * by gets, by iterators both ways and by counters; bounded iterators and seeks agree with a sorted list. */
+#include <ftw.h>
+
 #include "front/front.h"
 #include "os/env_memory.h"
 #include "tests/lib/front_model.h"
@@ -19,22 +21,25 @@ struct run {
     struct model model;
     struct model_state state;
     struct pin pins[PINS];
+    char dir[64]; /* of an engine that goes past the environment: on the disk */
 };
 
 static const struct engine_ops *engine;
 
 static void open_front(struct run *r)
 {
-    struct front_options o = {
-        .env = r->env,
-        .engine = engine,
-        .dir = "/data",
-        .create = true,
-        .fsync = FRONT_FSYNC_NO,
-        .memtable_bytes = 9000,
-        .log_segment_bytes = 65536,
-        .log_ring_bytes = 65536,
-        .tuning = {.table_bytes = 6000, .block_bytes = 512, .base_level_bytes = 20000, .cache_bytes = 100000}};
+    struct front_options o = {.env = r->env,
+                              .engine = engine,
+                              .dir = r->dir[0] ? r->dir : "/data",
+                              .create = true,
+                              .fsync = FRONT_FSYNC_NO,
+                              .memtable_bytes = 9000,
+                              .log_segment_bytes = 65536,
+                              .log_ring_bytes = 65536,
+                              .tuning = {.table_bytes = r->dir[0] ? 1 << 20 : 6000,
+                                         .block_bytes = 512,
+                                         .base_level_bytes = 20000,
+                                         .cache_bytes = 100000}};
     struct errmsg msg;
     enum result res = front_open(&o, &r->f, &msg);
     if (res != RES_OK)
@@ -151,10 +156,22 @@ static void step(struct run *r)
         tap_require(model_commit(&r->model, r->f, &r->state, what < 75) == RES_OK);
 }
 
+static int remove_one(const char *path, const struct stat *st, int what, struct FTW *at)
+{
+    (void)st, (void)what, (void)at;
+    return remove(path);
+}
+
 static void random_work(const struct engine_ops *ops, uint64_t seed)
 {
-    struct run r = {.env = env_memory_new(seed, ENV_MEMORY_PLAIN)};
+    bool real = ops == &engine_btree;
+    struct run r = {.env = real ? env_posix() : env_memory_new(seed, ENV_MEMORY_PLAIN)};
     engine = ops;
+    if (real) {
+        const char *above = getenv("TMPDIR");
+        snprintf(r.dir, sizeof(r.dir), "%s/varve-XXXXXX", above && strlen(above) < 40 ? above : "/tmp");
+        tap_require(mkdtemp(r.dir) != NULL);
+    }
     model_init(&r.model, seed, 2500);
     open_front(&r);
     for (int i = 0; i < (tap_long() ? 60000 : 4000); i++) {
@@ -174,13 +191,19 @@ static void random_work(const struct engine_ops *ops, uint64_t seed)
     struct errmsg msg;
     tap_check(front_check(r.f, &msg) == RES_OK);
     tap_check(front_close(r.f) == RES_OK);
+    model_fini(&r.model);
+    if (real) {
+        tap_check(nftw(r.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
+        return;
+    }
     tap_check(env_memory_open_files(r.env) == 0);
     env_memory_free(r.env);
-    model_fini(&r.model);
 }
 
 static void lsm(void) { random_work(&engine_lsm, 1); }
 static void memory(void) { random_work(&engine_memory, 2); }
+static void btree(void) { random_work(&engine_btree, 5); }
+static void file(void) { random_work(&engine_file, 6); }
 
 /* Whoever may not wait is told so while much is unordered, and not for long. */
 static void opening_without_waiting(void)
@@ -239,6 +262,8 @@ int main(void)
 {
     tap_test(lsm);
     tap_test(memory);
+    tap_test(btree);
+    tap_test(file);
     tap_test(opening_without_waiting);
     tap_test(batches_that_are_refused);
     return tap_done();

@@ -124,6 +124,7 @@ static void run_over(const struct engine_ops *engine, enum front_fsync mode, int
 
 static void lsm(void) { run_over(&engine_lsm, FRONT_FSYNC_ALWAYS, tap_long() ? 60000 : 1500, 20000, 500); }
 static void memory(void) { run_over(&engine_memory, FRONT_FSYNC_NO, tap_long() ? 60000 : 1500, 20000, 500); }
+static void file(void) { run_over(&engine_file, FRONT_FSYNC_ALWAYS, tap_long() ? 60000 : 1500, 20000, 500); }
 /* Memtables so large that old versions are given back and their memory is used again, under the readers' eyes. */
 static void pruning(void) { run_over(&engine_lsm, FRONT_FSYNC_NO, tap_long() ? 60000 : 6000, 64 << 20, 100000); }
 
@@ -131,6 +132,7 @@ int main(void)
 {
     tap_test(lsm);
     tap_test(memory);
+    tap_test(file);
     tap_test(pruning);
     return tap_done();
 }

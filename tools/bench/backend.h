@@ -47,7 +47,9 @@ struct backend {
     void (*describe)(void);
 };
 
-extern const struct backend backend_varve;
+extern const struct backend backend_varve; /* over the engine lsm */
+extern const struct backend backend_varve_btree;
+extern const struct backend backend_varve_file;
 extern const struct backend backend_rocksdb;
 extern const struct backend backend_leveldb;
 extern const struct backend backend_device; /* no engine: what the disk can do at best */

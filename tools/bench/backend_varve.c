@@ -129,7 +129,7 @@ static void cold_read_all(struct cold_get *gets, unsigned n)
 
 /* ---- open and close ---- */
 
-static void varve_open(const struct backend_options *o)
+static void open_with(const struct engine_ops *engine, const struct backend_options *o)
 {
     struct errmsg why;
     if (strcmp(o->compression, "none") != 0)
@@ -137,7 +137,7 @@ static void varve_open(const struct backend_options *o)
     varve.sync = o->sync;
     varve.stopping = false;
     struct front_options f = {.env = env_posix(),
-                              .engine = &engine_lsm,
+                              .engine = engine,
                               .dir = o->dir,
                               .create = true,
                               .fsync = o->sync ? FRONT_FSYNC_ALWAYS : FRONT_FSYNC_NO,
@@ -151,6 +151,10 @@ static void varve_open(const struct backend_options *o)
         if (pthread_create(&varve.cold_reader[i], NULL, cold_reader, NULL))
             bench_die("threads", "none left");
 }
+
+static void varve_open(const struct backend_options *o) { open_with(&engine_lsm, o); }
+static void varve_btree_open(const struct backend_options *o) { open_with(&engine_btree, o); }
+static void varve_file_open(const struct backend_options *o) { open_with(&engine_file, o); }
 
 static void varve_close(void)
 {
@@ -343,18 +347,14 @@ static void varve_describe(void)
             (unsigned long)s.engine.cache_hits, (unsigned long)s.engine.cache_misses);
 }
 
-const struct backend backend_varve = {
-    .name = "varve",
-    .open = varve_open,
-    .close = varve_close,
-    .thread_begin = varve_thread_begin,
-    .thread_end = varve_thread_end,
-    .put = varve_put,
-    .put_batch = varve_put_batch,
-    .del = varve_del,
-    .get = varve_get,
-    .get_batch = varve_get_batch,
-    .scan = varve_scan,
-    .flush = varve_flush,
-    .describe = varve_describe,
-};
+/* One front over each of its engines. */
+#define BACKEND(n, open_it)                                                                                            \
+    {                                                                                                                  \
+        .name = n, .open = open_it, .close = varve_close, .thread_begin = varve_thread_begin,                          \
+        .thread_end = varve_thread_end, .put = varve_put, .put_batch = varve_put_batch, .del = varve_del,              \
+        .get = varve_get, .get_batch = varve_get_batch, .scan = varve_scan, .flush = varve_flush,                      \
+        .describe = varve_describe,                                                                                    \
+    }
+const struct backend backend_varve = BACKEND("varve", varve_open);
+const struct backend backend_varve_btree = BACKEND("varve-btree", varve_btree_open);
+const struct backend backend_varve_file = BACKEND("varve-file", varve_file_open);

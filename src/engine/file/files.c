@@ -144,10 +144,10 @@ enum result files_commit(struct file_engine *fe, struct keydir_node *root, struc
                          bool *in_doubt)
 {
     struct engine_view *v = state_new(fe, root, add, add_count, removed, remove_count);
+    *in_doubt = false;
+    enum result r = v ? buf_reserve(&fe->state, boundary ? boundary->state.len : 0) : RES_NO_MEMORY;
     uint64_t sequence = boundary ? boundary->sequence : fe->sequence;
     struct slice state = boundary ? boundary->state : buf_slice(&fe->state);
-    *in_doubt = false;
-    enum result r = v ? buf_reserve(&fe->state, state.len) : RES_NO_MEMORY;
     if (r == RES_OK)
         r = install(fe, fe->dir, &v->set, sequence, state, in_doubt);
     if (r != RES_OK) {
