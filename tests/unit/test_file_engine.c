@@ -4,6 +4,8 @@
  * 2. A flipped bit anywhere is found, or does not matter; never is wrong data shown.
  * 3. Space that overwritten and deleted records took comes back by itself, and dead ranges and tombstones are forgotten.
  * 4. A full disk stops merges until there is room. */
+#include <time.h>
+
 #include "engine/file/file.h"
 #include "os/env_memory.h"
 #include "tests/lib/tap.h"
@@ -116,7 +118,7 @@ static void hints_are_made_anew(void)
     for (int how = 0; how < 4; how++) {
         char path[64] = "";
         struct env_file *f;
-        uint64_t size, again;
+        uint64_t size = 0, again = 0;
         tap_require(env->ops->list(env, DIR "/data", first_hint, path) == RES_OK && path[0]);
         tap_require(env->ops->open(env, path, ENV_READ | ENV_WRITE, &f) == RES_OK);
         tap_check(f->ops->size(f, &size) == RES_OK && size > 100);
@@ -187,7 +189,7 @@ static void every_flipped_bit_is_found(void)
     tap_require(env->ops->list(env, DIR "/data", note_name, &n) == RES_OK && n.count == 3);
     for (size_t i = 0; i < n.count; i++) {
         struct env_file *f;
-        uint64_t size;
+        uint64_t size = 0;
         tap_require(env->ops->open(env, n.path[i], ENV_READ, &f) == RES_OK && f->ops->size(f, &size) == RES_OK);
         tap_check(f->ops->close(f) == RES_OK);
         uint64_t step = tap_long() || size < 300 ? 1 : 397;
@@ -284,6 +286,64 @@ static void a_full_disk_stops_merges_until_there_is_room(void)
     close_all(env, e);
 }
 
+/* ---- starting ---- */
+
+struct crowd {
+    struct iter it;
+    uint64_t at, count;
+    char key[32], value[100];
+};
+
+static enum result crowd_show(struct crowd *c)
+{
+    if (c->at == c->count)
+        return RES_NOT_FOUND;
+    c->it.key = slice_of(c->key, (size_t)sprintf(c->key, "M\1\1\1\1%012llu:name", (unsigned long long)c->at * 97));
+    c->it.value = slice_of(c->value, sizeof c->value);
+    c->it.kind = RECORD_PUT;
+    return RES_OK;
+}
+static enum result crowd_seek(struct iter *it, struct slice target)
+{
+    (void)target;
+    ((struct crowd *)it)->at = 0;
+    return crowd_show((struct crowd *)it);
+}
+static enum result crowd_next(struct iter *it)
+{
+    ((struct crowd *)it)->at++;
+    return crowd_show((struct crowd *)it);
+}
+
+/* Of processor time, which neighbours do not take away. */
+static void a_million_keys_are_loaded_from_hints_in_half_a_second(void)
+{
+    static const struct iter_ops ops = {.seek = crowd_seek, .next = crowd_next};
+    struct crowd c = {.it = {.ops = &ops}, .count = 1000000};
+    struct env *env = new_env(ENV_MEMORY_PLAIN);
+    struct engine_options o = {.env = env, .dir = DIR, .create = true};
+    struct engine *e;
+    struct slice state;
+    uint64_t sequence;
+    struct timespec from, to;
+    struct engine_boundary b = {.sequence = 1};
+    tap_require(engine_file.open(&o, &e, &sequence, &state, NULL) == RES_OK);
+    tap_require(engine_file.absorb(e, &c.it, &b) == RES_OK);
+    engine_file.close(e);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    tap_require(engine_file.open(&o, &e, &sequence, &state, NULL) == RES_OK);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    struct engine_stats s;
+    engine_file.stats(e, &s);
+    double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+    tap_diag("%.0f ms, %.1f bytes a key, the key included", seconds * 1000,
+             (double)s.index_bytes / (double)s.level[0].records);
+    tap_eq_u64(s.level[0].records, c.count);
+    if (!getenv("VARVE_SANITIZER") || !*getenv("VARVE_SANITIZER"))
+        tap_check(seconds < 0.5);
+    close_all(env, e);
+}
+
 int main(void)
 {
     tap_test(hints_are_made_anew);
@@ -291,6 +351,7 @@ int main(void)
     tap_test(a_missing_data_file_refuses_to_open);
     tap_test(space_comes_back_by_itself);
     tap_test(many_small_files_become_few);
+    tap_test(a_million_keys_are_loaded_from_hints_in_half_a_second);
     tap_test(a_full_disk_stops_merges_until_there_is_room);
     return tap_done();
 }

@@ -57,6 +57,10 @@ complete -c kvctl -n '__fish_seen_subcommand_from check' -a '(__fish_complete_di
 complete -c kvctl -n __fish_use_subcommand -a repair -d 'Salvages a damaged data directory.'
 complete -c kvctl -n '__fish_seen_subcommand_from repair' -s y -l yes -d 'do it'
 complete -c kvctl -n '__fish_seen_subcommand_from repair' -a '(__fish_complete_directories)'
+complete -c kvctl -n __fish_use_subcommand -a convert -d 'Copies a data directory for another engine.'
+complete -c kvctl -n '__fish_seen_subcommand_from convert' -s t -l to -x -d 'the engine that DIR2 is made for' -a 'lsm btree file'
+complete -c kvctl -n '__fish_seen_subcommand_from convert' -s q -l quiet -d 'no progress bar, no summary'
+complete -c kvctl -n '__fish_seen_subcommand_from convert' -a '(__fish_complete_directories)'
 complete -c kvctl -n __fish_use_subcommand -a dump -d 'Prints a table, a log or a manifest.'
 complete -c kvctl -n '__fish_seen_subcommand_from dump' -F
 complete -c kvctl -n __fish_use_subcommand -a ping -d 'Tells whether the server answers.'
