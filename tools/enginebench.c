@@ -36,9 +36,7 @@
 #define MIXED_STEPS 60 /* lines of the table of a mixed run */
 
 static const struct backend *const backends[] = {
-    &backend_varve,
-    &backend_varve_btree,
-    &backend_varve_file,
+    &backend_varve,   &backend_varve_btree, &backend_varve_file,
 #ifdef HAVE_ROCKSDB
     &backend_rocksdb,
 #endif
@@ -731,7 +729,8 @@ static const struct backend *backend_named(const char *name)
 static void print_help(void)
 {
     printf("usage: enginebench [--OPTION=VALUE ...]\n"
-           "  --backend=LIST  varve (lsm), varve-btree, varve-file, rocksdb, leveldb, device (what the disk can do); here: ");
+           "  --backend=LIST  varve (lsm), varve-btree, varve-file, rocksdb, leveldb, device (what the disk can do); "
+           "here: ");
     for (size_t i = 0; i < BACKEND_COUNT; i++)
         printf("%s ", backends[i]->name);
     printf("\n"

@@ -30,7 +30,7 @@ struct front_options {
     const char *dir; /* created (0700) when missing */
     /* A directory that is made gets seed and boot epoch from here: for a copy of that one's data. NULL: its own */
     const struct front_identity *like;
-    bool create;     /* allow an empty directory to become a data directory */
+    bool create; /* allow an empty directory to become a data directory */
     enum front_fsync fsync;
     enum front_recovery recovery;
     uint64_t memtable_bytes;      /* 0: 64 MiB; a memtable is sealed when it has this much */

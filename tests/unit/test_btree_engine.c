@@ -179,7 +179,7 @@ static void who_may_not_wait_is_told_and_helped(void)
     unsigned blocked = 0;
     tap_require(absorb(e, 1, 500) == RES_OK);
     btree_look(b);
-    tap_check(b->resident); /* just written */
+    tap_check(__atomic_load_n(&b->resident, __ATOMIC_RELAXED)); /* just written */
     struct engine_view *v = engine_btree.view_acquire(e);
     for (size_t i = 0; i < KEYS; i++) {
         struct engine_miss miss = {0};

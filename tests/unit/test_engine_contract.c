@@ -8,7 +8,8 @@
  * 4. absorb and attach install their boundary with their data; a persistent engine finds both again.
  * 5. A private table is readable before it is attached, is the newest data afterwards, and leaves nothing behind when it
  *    is aborted.
- * 6. What lies in a dead range goes, and so does the range's record; also over a restart. */
+ * 6. A checkpoint is a directory that opens as what the engine was, whatever the engine does afterwards.
+ * 7. What lies in a dead range goes, and so does the range's record; also over a restart. */
 #include <ftw.h>
 
 #include "base/epoch.h"
@@ -17,6 +18,21 @@
 #include "os/env_memory.h"
 #include "os/thread.h"
 #include "tests/lib/tap.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define SANITIZED_THREADS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SANITIZED_THREADS 1
+#endif
+#endif
+#ifdef SANITIZED_THREADS /* here only the races are looked for */
+#define HISTORIES 2
+#define VIEW_STEPS 20
+#else
+#define HISTORIES 6
+#define VIEW_STEPS 60
+#endif
 
 #define KEYS 400
 #define MODELS 4
@@ -81,7 +97,7 @@ struct fixture {
     struct model model;
     uint64_t sequence;
     bool real; /* an engine that goes past the environment to files of its own: it has a directory on the disk */
-    char dir[64];
+    char dir[80];
 };
 
 static void open_engine(struct fixture *f)
@@ -388,7 +404,7 @@ static void an_empty_engine_has_nothing(void)
 
 static void random_histories_agree_with_the_model(void)
 {
-    int histories = tap_long() ? 60 : 6;
+    int histories = tap_long() ? 60 : HISTORIES;
     for (int h = 0; h < histories; h++) {
         struct fixture f;
         setup(&f, engine_under_test, 100 + (uint64_t)h);
@@ -428,7 +444,7 @@ static void views_stay_as_they_were(void)
     setup(&f, engine_under_test, 7);
     for (int i = 0; i < MODELS; i++)
         views[i] = NULL;
-    for (int step = 0; step < (tap_long() ? 400 : 60); step++) {
+    for (int step = 0; step < (tap_long() ? 400 : VIEW_STEPS); step++) {
         absorb_some(&f);
         int i = (int)below(MODELS);
         if (views[i]) {
@@ -667,6 +683,37 @@ static void what_lies_in_a_dead_range_goes(void)
     }
 }
 
+static void a_checkpoint_opens_as_what_the_engine_was(void)
+{
+    struct fixture f, copy;
+    setup(&f, engine_under_test, 30);
+    absorb_some(&f);
+    attach_some(&f);
+    absorb_some(&f);
+    copy = f;
+    snprintf(copy.dir, sizeof copy.dir, "%.60s-copy", f.dir);
+    copy.options.dir = copy.dir;
+    enum result r = f.ops->checkpoint(f.engine, copy.dir);
+    if (!f.ops->persistent) {
+        tap_check(r == RES_UNSUPPORTED);
+        teardown(&f);
+        return;
+    }
+    tap_check(r == RES_OK);
+    absorb_some(&f);
+    tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    open_engine(&copy);
+    tap_check(same_now(&copy));
+    absorb_some(&copy);
+    struct errmsg msg;
+    tap_check(f.ops->check(copy.engine, &msg) == RES_OK);
+    tap_check(same_now(&copy) && same_now(&f));
+    copy.ops->close(copy.engine);
+    if (f.real)
+        tap_check(nftw(copy.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
+    teardown(&f);
+}
+
 static void stats_and_sizes_are_plausible(void)
 {
     struct fixture f;
@@ -702,6 +749,7 @@ int main(void)
         tap_test(private_tables_are_found_by_number_after_a_restart);
         tap_test(nowait_reports_what_is_missing_and_fill_brings_it);
         tap_test(what_lies_in_a_dead_range_goes);
+        tap_test(a_checkpoint_opens_as_what_the_engine_was);
         tap_test(stats_and_sizes_are_plausible);
     }
     return tap_done();

@@ -93,8 +93,8 @@ static inline struct slice reply_slice(const redisReply *r) { return slice_of(r-
 
 /* ---- subcommands ---- */
 subcommand_fn run_put, run_get, run_delete, run_exists, run_incr, run_expire, run_ttl, run_type, run_scan, run_count,
-    run_flush, run_info, run_stats, run_import, run_export, run_bench, run_check, run_repair, run_convert, run_dump, run_ping,
-    run_version, run_completion, run_other;
+    run_flush, run_info, run_stats, run_import, run_export, run_bench, run_check, run_repair, run_convert, run_dump,
+    run_ping, run_version, run_completion, run_other;
 
 /* All that `file` has (stdin for "-"); false after a sentence. */
 bool read_input(const char *file, struct buf *out);
