@@ -141,7 +141,7 @@ Test(conf_values, words_of_each_type)
     check_set("appendfsync", "EverySec", "everysec");
     check_refused("appendfsync", "sometimes", "argument(s) must be one of the following: always, everysec, no");
     check_refused("maxmemory-policy", "allkeys-lru", "not built yet");
-    check_refused("engine", "btree", "not built yet");
+    check_refused("engine", "rocksdb", "one of the following: lsm, memory, btree, file");
     check_refused("daemonize", "yes", "not built yet");
     check_set("http-addr", ":8080", ":8080");
     check_set("unixsocketperm", "0700", "700");

@@ -254,26 +254,6 @@ static enum result absorb_aside(struct btree *b, struct iter *run) REQUIRES(b->w
     return r;
 }
 
-/* ---- private tables ---- */
-
-static enum result table_begin(struct engine *e, struct engine_table **out)
-{
-    struct btree *b = (struct btree *)e;
-    *out = NULL;
-    enum result r = btree_failed(b);
-    return r == RES_OK ? private_begin(&b->private_tables, out) : r;
-}
-
-static enum result table_open(struct engine *e, uint64_t number, struct engine_table **out)
-{
-    return private_open(&((struct btree *)e)->private_tables, number, out);
-}
-
-static enum result table_sweep(struct engine *e)
-{
-    return private_sweep(&((struct btree *)e)->private_tables, NULL, NULL);
-}
-
 static enum result keep_boundary(struct btree *b, const struct engine_boundary *boundary) REQUIRES(b->write_lock)
 {
     b->sequence = boundary->sequence;
@@ -335,6 +315,26 @@ static enum result attach(struct engine *e, struct engine_table *t, const struct
     return RES_OK;
 }
 
+/* ---- private tables ---- */
+
+static enum result table_begin(struct engine *e, struct engine_table **out)
+{
+    struct btree *b = (struct btree *)e;
+    *out = NULL;
+    enum result r = btree_failed(b);
+    return r == RES_OK ? private_begin(&b->private_tables, out) : r;
+}
+
+static enum result table_open(struct engine *e, uint64_t number, struct engine_table **out)
+{
+    return private_open(&((struct btree *)e)->private_tables, number, out);
+}
+
+static enum result table_sweep(struct engine *e)
+{
+    return private_sweep(&((struct btree *)e)->private_tables, NULL, NULL);
+}
+
 /* ---- opening ---- */
 
 static void btree_free(struct btree *b)
@@ -350,6 +350,7 @@ static void btree_free(struct btree *b)
     buf_fini(&b->state);
     free(b->dir);
     os_cond_fini(&b->wake);
+    os_mutex_fini(&b->map_lock);
     os_mutex_fini(&b->lock);
     os_mutex_fini(&b->write_lock);
     free(b);
@@ -367,6 +368,7 @@ static struct btree *btree_new(const struct engine_options *options)
     b->writes = options->env == env_posix();
     os_mutex_init(&b->write_lock);
     os_mutex_init(&b->lock);
+    os_mutex_init(&b->map_lock);
     os_cond_init(&b->wake);
     size_t room = strlen(options->dir) + 16;
     b->dir = malloc(room);
@@ -526,14 +528,21 @@ static void btree_close(struct engine *e)
 
 /* ---- the rest ---- */
 
+void btree_figures(struct btree *b, MDB_stat *stat, MDB_envinfo *info)
+{
+    os_mutex_lock(&b->map_lock);
+    (void)mdb_env_stat(b->mdb, stat); /* neither fails on an environment that is open */
+    (void)mdb_env_info(b->mdb, info);
+    os_mutex_unlock(&b->map_lock);
+}
+
 static uint64_t range_bytes(struct engine_view *v, struct slice lower, struct slice upper)
 {
     struct iter *it;
     uint64_t bytes = 0, all;
     MDB_stat stat;
     MDB_envinfo info;
-    (void)mdb_env_info(v->b->mdb, &info);
-    (void)mdb_env_stat(v->b->mdb, &stat);
+    btree_figures(v->b, &stat, &info);
     all = (uint64_t)(stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
     if (lower.len == 0 && upper.len == 0)
         return all;
@@ -573,7 +582,9 @@ static enum result checkpoint(struct engine *e, const char *dir)
         r = env->ops->mkdir(env, path);
     if (r != RES_OK)
         return r;
+    os_mutex_lock(&b->write_lock); /* the map must not move under the copy */
     int rc = mdb_env_copy2(b->mdb, path, MDB_CP_COMPACT);
+    os_mutex_unlock(&b->write_lock);
     if (rc != MDB_SUCCESS)
         return write_result(b, rc);
     r = env->ops->sync_dir(env, path);
@@ -591,8 +602,7 @@ static void stats(struct engine *e, struct engine_stats *out)
     MDB_stat stat;
     MDB_envinfo info;
     *out = (struct engine_stats){.levels = 1, .views = __atomic_load_n(&b->views, __ATOMIC_RELAXED)};
-    (void)mdb_env_stat(b->mdb, &stat);
-    (void)mdb_env_info(b->mdb, &info);
+    btree_figures(b, &stat, &info);
     out->bytes_on_disk = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize;
     out->level[0].files = 1;
     out->level[0].bytes =

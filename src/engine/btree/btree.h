@@ -38,7 +38,8 @@
  * Locks, in their order:
  *   write_lock     a write transaction, growing, cutting
  *   lock           the current view, the list of views, counters
- *   reader->lock   an LMDB read transaction; growing and cutting take them all */
+ *   reader->lock   an LMDB read transaction; growing and cutting take them all
+ *   map_lock       the map itself: whoever asks LMDB for figures looks at its first pages */
 #ifndef VARVE_ENGINE_BTREE_BTREE_H
 #define VARVE_ENGINE_BTREE_BTREE_H
 
@@ -88,6 +89,7 @@ struct btree {
     struct buf state;     /* write_lock */
     uint64_t view_number; /* write_lock: of the newest view */
 
+    struct os_mutex map_lock;
     struct os_mutex lock;
     struct engine_view *current;                    /* lock */
     struct engine_table *tables;                    /* lock: all private tables that are open */
@@ -123,6 +125,8 @@ bool btree_value(struct slice key, const MDB_val *stored, struct slice *value);
  * Body returns LMDB's code, or -1 and *r. */
 typedef int btree_body(struct btree *b, MDB_txn *txn, void *arg, enum result *r);
 enum result btree_write(struct btree *b, btree_body *body, void *arg) MUST_CHECK REQUIRES(b->write_lock);
+/* LMDB's figures; any thread. */
+void btree_figures(struct btree *b, MDB_stat *stat, MDB_envinfo *info);
 /* The bounds of a scan as the file has them: the boundary's key is left out. */
 struct slice btree_lower(struct slice lower);
 

@@ -31,9 +31,11 @@ static bool piece_is_resident(int fd, uint64_t offset, size_t len, uint8_t *page
 void btree_look(struct btree *b)
 {
     MDB_envinfo info;
+    MDB_stat stat;
     mdb_filehandle_t fd;
     uint8_t *pages = malloc(LOOK_PIECE / 4096);
-    bool all = pages && mdb_env_info(b->mdb, &info) == MDB_SUCCESS && mdb_env_get_fd(b->mdb, &fd) == MDB_SUCCESS;
+    btree_figures(b, &stat, &info);
+    bool all = pages && mdb_env_get_fd(b->mdb, &fd) == MDB_SUCCESS;
     uint64_t size = all ? (uint64_t)(info.me_last_pgno + 1) * 4096 : 0;
     for (uint64_t at = 0; all && at < size; at += LOOK_PIECE)
         all = piece_is_resident(fd, at, size - at < LOOK_PIECE ? (size_t)(size - at) : LOOK_PIECE, pages);

@@ -192,7 +192,9 @@ enum result btree_grow(struct btree *b)
         for (int k = 0; i == 0 && k < BTREE_READERS; k++)
             mdb_txn_reset(views[0]->readers[k].txn);
     }
+    os_mutex_lock(&b->map_lock);
     int rc = mdb_env_set_mapsize(b->mdb, (size_t)size);
+    os_mutex_unlock(&b->map_lock);
     for (int k = 0; rc == MDB_SUCCESS && k < BTREE_READERS; k++) /* nothing was written meanwhile: the same state */
         rc = mdb_txn_renew(views[0]->readers[k].txn);
     views[0]->generation++;
