@@ -53,31 +53,6 @@ enum result btree_result(int rc)
     }
 }
 
-void btree_fail(struct btree *b, enum result why, const char *what)
-{
-    char sentence[256];
-    os_mutex_lock(&b->lock);
-    bool first = b->failed == RES_OK;
-    if (first)
-        b->failed = why;
-    os_mutex_unlock(&b->lock);
-    if (!first)
-        return;
-    snprintf(sentence, sizeof sentence, "%s in %.150s failed: %s; nothing more is written", what, b->dir,
-             result_text(why));
-    log_warning("%s", sentence);
-    if (b->options.on_failure)
-        b->options.on_failure(b->options.arg, why, sentence);
-}
-
-enum result btree_failed(struct btree *b)
-{
-    os_mutex_lock(&b->lock);
-    enum result r = b->failed;
-    os_mutex_unlock(&b->lock);
-    return r;
-}
-
 /* ---- records ---- */
 
 static MDB_val val_of(struct slice s) { return (MDB_val){s.len, (void *)(uintptr_t)s.data}; }
@@ -164,7 +139,7 @@ static enum result write_result(const struct btree *b, int rc)
 enum result btree_write(struct btree *b, btree_body *body, void *arg)
 {
     struct engine_view *v;
-    enum result r = btree_failed(b);
+    enum result r = engine_failed(&b->failure);
     if (r == RES_OK)
         r = btree_view_new(b, &v);
     if (r != RES_OK)
@@ -191,7 +166,7 @@ enum result btree_write(struct btree *b, btree_body *body, void *arg)
     }
     btree_view_unref(v);
     if (r == RES_IO || r == RES_CORRUPT)
-        btree_fail(b, r, "writing to the tree");
+        engine_fail(&b->failure, &b->options, r, "writing to the tree", b->dir);
     return r;
 }
 
@@ -321,7 +296,7 @@ static enum result table_begin(struct engine *e, struct engine_table **out)
 {
     struct btree *b = (struct btree *)e;
     *out = NULL;
-    enum result r = btree_failed(b);
+    enum result r = engine_failed(&b->failure);
     return r == RES_OK ? private_begin(&b->private_tables, out) : r;
 }
 
@@ -350,6 +325,7 @@ static void btree_free(struct btree *b)
     buf_fini(&b->state);
     free(b->dir);
     os_cond_fini(&b->wake);
+    engine_failure_fini(&b->failure);
     os_mutex_fini(&b->map_lock);
     os_mutex_fini(&b->lock);
     os_mutex_fini(&b->write_lock);
@@ -369,6 +345,7 @@ static struct btree *btree_new(const struct engine_options *options)
     os_mutex_init(&b->write_lock);
     os_mutex_init(&b->lock);
     os_mutex_init(&b->map_lock);
+    engine_failure_init(&b->failure);
     os_cond_init(&b->wake);
     size_t room = strlen(options->dir) + 16;
     b->dir = malloc(room);

@@ -45,6 +45,7 @@
 
 #include <lmdb.h>
 
+#include "engine/failure.h"
 #include "engine/private.h"
 
 #define BTREE_READERS 8
@@ -91,10 +92,10 @@ struct btree {
 
     struct os_mutex map_lock;
     struct os_mutex lock;
-    struct engine_view *current;                    /* lock */
-    struct engine_table *tables;                    /* lock: all private tables that are open */
-    uint64_t views;                                 /* atomic: references given out */
-    enum result failed;                             /* lock */
+    struct engine_view *current; /* lock */
+    struct engine_table *tables; /* lock: all private tables that are open */
+    uint64_t views;              /* atomic: references given out */
+    struct engine_failure failure;
     uint64_t flushes, flush_bytes, dropped, ranges; /* lock */
     uint64_t resident;                              /* atomic: is all of the file in memory? */
     uint64_t reads, cold;                           /* atomic: of gets */
@@ -114,8 +115,6 @@ static inline bool btree_tiny(const struct btree *b) { return b->options.table_b
 
 /* ---- btree.c ---- */
 enum result btree_result(int rc);
-void btree_fail(struct btree *b, enum result why, const char *what);
-enum result btree_failed(struct btree *b);
 /* Inside of a write transaction: one record as the file keeps it. Returns LMDB's code. */
 int btree_put(struct btree *b, MDB_txn *txn, struct slice key, struct slice value);
 int btree_put_boundary(struct btree *b, MDB_txn *txn, uint64_t sequence, struct slice state);

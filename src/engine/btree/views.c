@@ -207,7 +207,7 @@ enum result btree_grow(struct btree *b)
     let_go(views, count);
     if (rc != MDB_SUCCESS) {
         r = btree_result(rc);
-        btree_fail(b, r, "giving the map more room");
+        engine_fail(&b->failure, &b->options, r, "giving the map more room", b->dir);
         r = RES_READ_ONLY;
     }
     return r;

@@ -246,14 +246,14 @@ static enum result absorb_run(struct file_engine *fe, struct iter *run, const st
 enum result file_absorb(struct engine *e, struct iter *run, const struct engine_boundary *boundary)
 {
     struct file_engine *fe = (struct file_engine *)e;
-    enum result r = file_failed(fe);
+    enum result r = engine_failed(&fe->failure);
     if (r != RES_OK)
         return r;
     os_mutex_lock(&fe->edit_lock);
     r = run ? absorb_run(fe, run, boundary) : only_boundary(fe, boundary);
     os_mutex_unlock(&fe->edit_lock);
     if (r == RES_IO)
-        file_fail(fe, r, "writing a data file");
+        engine_fail(&fe->failure, &fe->options, r, "writing a data file", fe->dir);
     return r;
 }
 
@@ -294,7 +294,7 @@ enum result file_attach(struct engine *e, struct engine_table *table, const stru
     struct keydir_changes changes = {.next = next_of_table, .dropped = run_dropped, .arg = &t};
     struct keydir_node *root;
     bool in_doubt = false;
-    enum result r = file_failed(fe);
+    enum result r = engine_failed(&fe->failure);
     if (r != RES_OK)
         return r;
     keydir_cursor_init(&t.cursor, table->root);
@@ -310,6 +310,6 @@ enum result file_attach(struct engine *e, struct engine_table *table, const stru
     if (in_doubt)
         private_in_doubt(table);
     if (r == RES_IO)
-        file_fail(fe, r, "attaching a private table");
+        engine_fail(&fe->failure, &fe->options, r, "attaching a private table", fe->dir);
     return r;
 }

@@ -10,32 +10,7 @@
 
 #define FILE_TABLES 16 /* a data file is cut at so many times table_bytes */
 
-/* ---- failures, files that go ---- */
-
-void file_fail(struct file_engine *fe, enum result why, const char *what)
-{
-    char sentence[256];
-    os_mutex_lock(&fe->lock);
-    bool first = fe->failed == RES_OK;
-    if (first)
-        fe->failed = why;
-    os_mutex_unlock(&fe->lock);
-    if (!first)
-        return;
-    snprintf(sentence, sizeof sentence, "%s in %.150s failed: %s; nothing more is written", what, fe->dir,
-             result_text(why));
-    log_warning("%s", sentence);
-    if (fe->options.on_failure)
-        fe->options.on_failure(fe->options.arg, why, sentence);
-}
-
-enum result file_failed(struct file_engine *fe)
-{
-    os_mutex_lock(&fe->lock);
-    enum result r = fe->failed;
-    os_mutex_unlock(&fe->lock);
-    return r;
-}
+/* ---- files that go ---- */
 
 /* On whatever thread: files are closed and removed by one that may wait. */
 static void file_gone(struct datafile_owner *o, struct datafile *d)
@@ -77,6 +52,7 @@ static struct file_engine *engine_new(const struct engine_options *options)
     fe->owner.gone = file_gone;
     os_mutex_init(&fe->edit_lock);
     os_mutex_init(&fe->lock);
+    engine_failure_init(&fe->failure);
     os_cond_init(&fe->work);
     os_cond_init(&fe->done);
     size_t room = strlen(options->dir) + 8;
@@ -98,6 +74,7 @@ static void engine_free(struct file_engine *fe)
     free(fe->data);
     os_cond_fini(&fe->done);
     os_cond_fini(&fe->work);
+    engine_failure_fini(&fe->failure);
     os_mutex_fini(&fe->lock);
     os_mutex_fini(&fe->edit_lock);
     free(fe);
@@ -185,7 +162,7 @@ static void file_close(struct engine *e)
 static enum result table_begin(struct engine *e, struct engine_table **out)
 {
     struct file_engine *fe = (struct file_engine *)e;
-    enum result r = file_failed(fe);
+    enum result r = engine_failed(&fe->failure);
     *out = NULL;
     return r == RES_OK ? private_begin(&fe->private_tables, out) : r;
 }

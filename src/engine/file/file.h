@@ -32,6 +32,7 @@
 #ifndef VARVE_ENGINE_FILE_FILE_H
 #define VARVE_ENGINE_FILE_FILE_H
 
+#include "engine/failure.h"
 #include "engine/private.h"
 
 #define FILES_NAME "FILES"
@@ -60,8 +61,8 @@ struct file_engine {
     struct engine_view *current; /* lock */
     struct datafile *gone;       /* lock: nobody holds them any more */
     struct datafile_owner owner;
-    uint64_t views;                                                            /* atomic: references given out */
-    enum result failed;                                                        /* lock */
+    uint64_t views; /* atomic: references given out */
+    struct engine_failure failure;
     uint64_t reads;                                                            /* atomic: gets that read a file */
     uint64_t flushes, flush_bytes, merges, merge_read, merge_written, dropped; /* lock */
     uint64_t pending; /* lock: bytes that the merge at work reads */
@@ -114,8 +115,6 @@ void file_view_ref(struct engine_view *v);
 void file_view_unref(struct engine_view *v);
 
 /* ---- file.c ---- */
-void file_fail(struct file_engine *fe, enum result why, const char *what);
-enum result file_failed(struct file_engine *fe);
 /* Closes the files that nobody holds any more, removes the obsolete ones. */
 void file_bury(struct file_engine *fe);
 

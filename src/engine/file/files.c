@@ -156,7 +156,7 @@ enum result files_commit(struct file_engine *fe, struct keydir_node *root, struc
         else
             keydir_unref(root, &fe->private_tables.memory);
         if (*in_doubt) /* renamed, but perhaps not for ever: nobody can tell what the next start finds */
-            file_fail(fe, r = RES_IO, "writing the list of files");
+            engine_fail(&fe->failure, &fe->options, r = RES_IO, "writing the list of files", fe->dir);
         return r;
     }
     if (boundary) {

@@ -426,7 +426,7 @@ static enum result run_job(struct file_engine *fe, struct job *j)
     file_output_fini(&m.output, r != RES_OK && !in_doubt);
     buf_fini(&m.forgotten);
     if (r == RES_IO)
-        file_fail(fe, r, "merging data files");
+        engine_fail(&fe->failure, &fe->options, r, "merging data files", fe->dir);
     return r;
 }
 
@@ -434,7 +434,7 @@ static enum result run_job(struct file_engine *fe, struct job *j)
 static enum result merge_once(struct file_engine *fe, bool all)
 {
     struct job j = {0};
-    enum result r = file_failed(fe);
+    enum result r = engine_failed(&fe->failure);
     if (r == RES_OK)
         r = job_begin(fe, &j);
     if (r == RES_OK && all)
