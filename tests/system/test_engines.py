@@ -51,7 +51,9 @@ def contents(folder):
            ('btree: a full disk', 'btree', 'test_full_disk.py', None),
            ('file: a full disk', 'file', 'test_full_disk.py', None),
            ('btree: the process', 'btree', 'test_process.py', None),
-           ('file: the process', 'file', 'test_process.py', None))
+           ('file: the process', 'file', 'test_process.py', None),
+           ('btree: checkpoints', 'btree', 'test_checkpoints.py', 'consistent'),
+           ('file: checkpoints', 'file', 'test_checkpoints.py', 'consistent'))
 def another_test_holds(_, engine, script, part):
     command = [sys.executable, os.path.join(HERE, script)] + ([part] if part else [])
     count = str(tap.pick(8000, 100000))

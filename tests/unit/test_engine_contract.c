@@ -632,7 +632,7 @@ static bool range_goes(struct fixture *f, struct slice lower, struct slice upper
     for (int tries = 0; tries < 200; tries++) {
         if (records_in(f, lower, upper) == 0 && records_in(f, dead, behind) == 0)
             return true;
-        tap_check(f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+        tap_check(f->ops->compact(f->engine, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
         os_sleep_ns(10000000);
     }
     return false;
@@ -693,7 +693,7 @@ static void a_checkpoint_opens_as_what_the_engine_was(void)
     copy = f;
     snprintf(copy.dir, sizeof copy.dir, "%.60s-copy", f.dir);
     copy.options.dir = copy.dir;
-    enum result r = f.ops->checkpoint(f.engine, copy.dir);
+    enum result r = f.ops->checkpoint(f.engine, copy.dir, NULL);
     if (!f.ops->persistent) {
         tap_check(r == RES_UNSUPPORTED);
         teardown(&f);
@@ -701,7 +701,7 @@ static void a_checkpoint_opens_as_what_the_engine_was(void)
     }
     tap_check(r == RES_OK);
     absorb_some(&f);
-    tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0)) == RES_OK);
+    tap_check(f.ops->compact(f.engine, slice_of(NULL, 0), slice_of(NULL, 0), NULL) == RES_OK);
     open_engine(&copy);
     tap_check(same_now(&copy));
     absorb_some(&copy);

@@ -266,13 +266,13 @@ static void a_full_disk_stops_merges_until_there_is_room(void)
     tap_require(absorb(e, 2, 2, true) == RES_OK);
     env_memory_set_space(env, env_memory_used(env) + 100);
     tap_check(absorb(e, 3, 1, true) == RES_NO_SPACE);
-    tap_check(engine_file.compact(e, none, none) == RES_NO_SPACE);
+    tap_check(engine_file.compact(e, none, none, NULL) == RES_NO_SPACE);
     tap_check(absorb(e, 3, 1, true) == RES_NO_SPACE); /* and what failed left nothing behind */
     tap_check(engine_file.check(e, &msg) == RES_OK);
     env_memory_set_space(env, UINT64_MAX);
     tap_check(absorb(e, 3, 1, true) == RES_OK);
     tap_check(comes_below(e, 2 * once));
-    tap_check(engine_file.compact(e, none, none) == RES_OK);
+    tap_check(engine_file.compact(e, none, none, NULL) == RES_OK);
     tap_check(holds(e, 3, false) && disk(e) == once);
     close_all(env, e);
 }

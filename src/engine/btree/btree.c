@@ -128,7 +128,7 @@ struct slice btree_lower(struct slice lower) { return lower.len ? lower : slice_
 /* ---- writing ---- */
 
 /* LMDB calls a write that came short of space an input/output error. */
-static enum result write_result(const struct btree *b, int rc)
+enum result btree_write_result(const struct btree *b, int rc)
 {
     struct statvfs s;
     if (rc == EIO && statvfs(b->dir, &s) == 0 && (uint64_t)s.f_bavail * s.f_frsize < NEARLY_FULL)
@@ -159,7 +159,7 @@ enum result btree_write(struct btree *b, btree_body *body, void *arg)
             break;
     }
     if (rc != MDB_SUCCESS && r == RES_OK)
-        r = write_result(b, rc);
+        r = btree_write_result(b, rc);
     if (rc == MDB_SUCCESS && (r = btree_view_start(v)) == RES_OK) {
         btree_view_publish(b, v);
         return RES_OK;
@@ -541,31 +541,10 @@ static unsigned debt(struct engine *e)
     return 0; /* a run is where it belongs once it is written */
 }
 
-static enum result compact(struct engine *e, struct slice lower, struct slice upper)
+static enum result compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop)
 {
     (void)lower, (void)upper;
-    return btree_drop_dead((struct btree *)e);
-}
-
-static enum result checkpoint(struct engine *e, const char *dir)
-{
-    struct btree *b = (struct btree *)e;
-    struct env *env = env_posix();
-    char path[1024];
-    if (snprintf(path, sizeof path, "%s/btree", dir) >= (int)sizeof path)
-        return RES_INVALID;
-    enum result r = env->ops->mkdir(env, dir);
-    if (r == RES_OK || r == RES_EXISTS)
-        r = env->ops->mkdir(env, path);
-    if (r != RES_OK)
-        return r;
-    os_mutex_lock(&b->write_lock); /* the map must not move under the copy */
-    int rc = mdb_env_copy2(b->mdb, path, MDB_CP_COMPACT);
-    os_mutex_unlock(&b->write_lock);
-    if (rc != MDB_SUCCESS)
-        return write_result(b, rc);
-    r = env->ops->sync_dir(env, path);
-    return r == RES_OK ? env->ops->sync_dir(env, dir) : r;
+    return btree_drop_dead((struct btree *)e, stop);
 }
 
 static void set_cache_bytes(struct engine *e, uint64_t bytes)
@@ -651,7 +630,7 @@ const struct engine_ops engine_btree = {
     .range_bytes = range_bytes,
     .debt = debt,
     .compact = compact,
-    .checkpoint = checkpoint,
+    .checkpoint = btree_checkpoint,
     .set_cache_bytes = set_cache_bytes,
     .stats = stats,
     .check = check,

@@ -71,6 +71,7 @@ struct engine_view {
     uint64_t refs;                     /* atomic */
     uint64_t number;                   /* of the state that it shows: the same for no other view */
     uint64_t pages, began_ns;          /* of the file when it began; when that was */
+    uint32_t kept;                     /* atomic: by so many checkpoints */
     uint32_t generation;               /* reader->lock: raised when the transactions begin again */
     struct btree_reader readers[BTREE_READERS];
     struct engine_table *layers[BTREE_LAYERS_MAX]; /* newest first; only without writing */
@@ -115,6 +116,8 @@ static inline bool btree_tiny(const struct btree *b) { return b->options.table_b
 
 /* ---- btree.c ---- */
 enum result btree_result(int rc);
+/* The same for a write: LMDB calls one that came short of space an input/output error. */
+enum result btree_write_result(const struct btree *b, int rc);
 /* Inside of a write transaction: one record as the file keeps it. Returns LMDB's code. */
 int btree_put(struct btree *b, MDB_txn *txn, struct slice key, struct slice value);
 int btree_put_boundary(struct btree *b, MDB_txn *txn, uint64_t sequence, struct slice state);
@@ -155,6 +158,9 @@ enum result btree_start(struct btree *b) MUST_CHECK;
 void btree_stop(struct btree *b);
 void btree_look(struct btree *b); /* is all of it in memory? */
 /* Deletes what lies in dead ranges, in steps; all of it, unless the engine stops. */
-enum result btree_drop_dead(struct btree *b) MUST_CHECK;
+enum result btree_drop_dead(struct btree *b, const atomic_bool *stop) MUST_CHECK;
+
+/* ---- checkpoint.c ---- */
+enum result btree_checkpoint(struct engine *e, const char *dir, const struct engine_checkpoint *how);
 
 #endif

@@ -160,7 +160,7 @@ static bool any_dead(struct btree *b)
     return r == RES_OK;
 }
 
-enum result btree_drop_dead(struct btree *b)
+enum result btree_drop_dead(struct btree *b, const atomic_bool *stop)
 {
     struct drop d = {.from = {{REGION_DEAD}, 1}};
     enum result r = RES_OK;
@@ -179,6 +179,8 @@ enum result btree_drop_dead(struct btree *b)
         d.from = d.to;
         if (changed && b->options.on_change) /* or old pages could not be used again */
             b->options.on_change(b->options.arg);
+        if (r == RES_OK && d.more && stop && atomic_load(stop))
+            r = RES_CLOSED;
     } while (r == RES_OK && d.more && !__atomic_load_n(&b->stopping, __ATOMIC_RELAXED));
     if (r == RES_NO_SPACE && b->options.on_full)
         b->options.on_full(b->options.arg);
@@ -206,7 +208,7 @@ static void tend(void *arg)
         pause = (clock->ops->mono_ns(clock) - from) * LOOK_SHARE;
         if (pause < LOOK_LEAST_NS)
             pause = LOOK_LEAST_NS;
-        enum result r = dead ? btree_drop_dead(b) : RES_OK;
+        enum result r = dead ? btree_drop_dead(b, NULL) : RES_OK;
         retry = r == RES_NO_SPACE || r == RES_NO_MEMORY;
         if (retry)
             pause = 1000000000;

@@ -225,8 +225,8 @@ void btree_cut_long(struct btree *b)
     uint64_t patience = btree_tiny(b) ? 0 : CUT_PATIENCE_NS;
     for (size_t i = 1; i < count; i++) {
         uint64_t grown = (info.me_last_pgno - views[i]->pages) * 4096, half = views[i]->pages * 4096 / 2;
-        if (!views[i]->readers[0].txn || grown < half || grown < 16 * b->options.table_bytes ||
-            now - views[i]->began_ns < patience)
+        if (!views[i]->readers[0].txn || __atomic_load_n(&views[i]->kept, __ATOMIC_RELAXED) || grown < half ||
+            grown < 16 * b->options.table_bytes || now - views[i]->began_ns < patience)
             continue;
         lock_readers(views[i]);
         cut(views[i]);

@@ -259,40 +259,87 @@ static uint64_t range_bytes(struct engine_view *v, struct slice lower, struct sl
 
 /* ---- the rest ---- */
 
-static enum result link_file(struct file_engine *fe, const struct datafile *d, const char *dir, const char *ending)
+#define COPY_PIECE ((size_t)1 << 20)
+
+static bool stopped(const struct engine_checkpoint *how) { return how && how->stop && atomic_load(how->stop); }
+
+static enum result copy_file(struct env *env, const char *from, const char *to, const struct engine_checkpoint *how)
+{
+    struct env_file *in = NULL, *out = NULL;
+    uint8_t *piece = malloc(COPY_PIECE);
+    size_t got = COPY_PIECE;
+    enum result r = piece ? env->ops->open(env, from, ENV_READ, &in) : RES_NO_MEMORY;
+    if (r == RES_OK)
+        r = env->ops->open(env, to, ENV_WRITE | ENV_CREATE | ENV_EXCL, &out);
+    for (uint64_t at = 0; r == RES_OK && got == COPY_PIECE; at += got) {
+        r = in->ops->pread(in, piece, COPY_PIECE, at, 0, &got);
+        if (r == RES_OK)
+            r = stopped(how) ? RES_CLOSED : env_write(out, piece, got, at);
+    }
+    if (r == RES_OK)
+        r = out->ops->sync(out);
+    enum result closed = out ? out->ops->close(out) : RES_OK;
+    if (in)
+        (void)!in->ops->close(in); /* only read */
+    free(piece);
+    return r == RES_OK ? closed : r;
+}
+
+static enum result link_file(struct file_engine *fe, const struct datafile *d, const char *dir, const char *ending,
+                             const struct engine_checkpoint *how)
 {
     char from[1024], to[1024];
     if (snprintf(from, sizeof from, "%s%s", d->path, ending) >= (int)sizeof from ||
         snprintf(to, sizeof to, "%s/%06" PRIu64 "%s", dir, d->number, ending) >= (int)sizeof to)
         return RES_INVALID;
-    return fe->env->ops->link(fe->env, from, to);
+    enum result r = fe->env->ops->link(fe->env, from, to);
+    if (r == RES_OK || r == RES_NO_MEMORY || r == RES_NO_SPACE || r == RES_EXISTS || r == RES_NOT_FOUND)
+        return r;
+    return copy_file(fe->env, from, to, how); /* another file system, or one without links */
 }
 
-static enum result checkpoint(struct engine *e, const char *dir)
+static enum result link_all(struct file_engine *fe, const struct engine_view *v, const char *data,
+                            const struct engine_checkpoint *how)
+{
+    enum result r = RES_OK;
+    for (size_t i = 0; r == RES_OK && i < v->set.count; i++) {
+        r = link_file(fe, v->set.files[i], data, ".dat", how);
+        if (r == RES_OK && (r = link_file(fe, v->set.files[i], data, ".hint", how)) == RES_NOT_FOUND)
+            r = RES_OK; /* it will be made anew */
+        if (r == RES_OK && stopped(how))
+            r = RES_CLOSED;
+    }
+    return r == RES_OK ? fe->env->ops->sync_dir(fe->env, data) : r;
+}
+
+static enum result checkpoint(struct engine *e, const char *dir, const struct engine_checkpoint *how)
 {
     struct file_engine *fe = (struct file_engine *)e;
     struct env *env = fe->env;
+    struct buf state = BUF_INIT;
     char data[1024];
     if (snprintf(data, sizeof data, "%s/data", dir) >= (int)sizeof data)
         return RES_INVALID;
-    enum result r = env->ops->mkdir(env, dir);
-    if (r == RES_OK || r == RES_EXISTS)
-        r = env->ops->mkdir(env, data);
-    if (r != RES_OK)
-        return r;
     os_mutex_lock(&fe->edit_lock);
-    struct engine_view *v = file_view_acquire(e);
-    for (size_t i = 0; r == RES_OK && i < v->set.count; i++) {
-        r = link_file(fe, v->set.files[i], data, ".dat");
-        if (r == RES_OK && (r = link_file(fe, v->set.files[i], data, ".hint")) == RES_NOT_FOUND)
-            r = RES_OK;
-    }
+    struct engine_view *v = view_acquire(e);
+    struct engine_boundary boundary = {fe->sequence, buf_slice(&fe->state)};
+    enum result r = how && how->accept ? how->accept(how->arg, &boundary) : RES_OK;
     if (r == RES_OK)
-        r = env->ops->sync_dir(env, data);
-    if (r == RES_OK)
-        r = files_write(fe, dir, &v->set, fe->sequence, buf_slice(&fe->state));
-    file_view_unref(v);
+        r = buf_append(&state, fe->state.data, fe->state.len);
     os_mutex_unlock(&fe->edit_lock);
+    if (r == RES_OK && (r = env->ops->mkdir(env, dir)) == RES_EXISTS)
+        r = RES_OK;
+    if (r == RES_OK)
+        r = env->ops->mkdir(env, data);
+    if (r == RES_OK)
+        r = link_all(fe, v, data, how);
+    if (r == RES_OK) {
+        os_mutex_lock(&fe->edit_lock); /* for the next order, which may be higher than it has to be */
+        r = files_write(fe, dir, &v->set, boundary.sequence, buf_slice(&state));
+        os_mutex_unlock(&fe->edit_lock);
+    }
+    view_release(v);
+    buf_fini(&state);
     return r;
 }
 

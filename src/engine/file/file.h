@@ -125,7 +125,7 @@ enum result file_attach(struct engine *e, struct engine_table *t, const struct e
 /* ---- merge.c ---- */
 enum result file_start(struct file_engine *fe) MUST_CHECK;
 void file_stop(struct file_engine *fe);
-enum result file_compact(struct engine *e, struct slice lower, struct slice upper);
+enum result file_compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop);
 unsigned file_debt(struct engine *e);
 /* Several output files, one after the other. */
 struct file_output {

@@ -74,8 +74,9 @@ struct job {
     struct engine_view *view;
     struct datafile **inputs;
     size_t count;
-    uint64_t order; /* of the output */
-    bool oldest;    /* no file of lower order than the inputs' highest is left out */
+    uint64_t order;          /* of the output */
+    const atomic_bool *stop; /* may be NULL */
+    bool oldest;             /* no file of lower order than the inputs' highest is left out */
 };
 
 static uint64_t live_of(const struct datafile *d) { return __atomic_load_n(&d->live, __ATOMIC_RELAXED); }
@@ -291,7 +292,8 @@ static enum result copy_live(struct merge *m)
             r = at == RES_NOT_FOUND ? RES_OK : at;
             break;
         }
-        r = __atomic_load_n(&m->fe->stopping, __ATOMIC_RELAXED) ? RES_CLOSED : look_at(m, merged);
+        bool stop = __atomic_load_n(&m->fe->stopping, __ATOMIC_RELAXED) || (m->job->stop && atomic_load(m->job->stop));
+        r = stop ? RES_CLOSED : look_at(m, merged);
     }
     iter_close(merged);
     return r;
@@ -431,9 +433,9 @@ static enum result run_job(struct file_engine *fe, struct job *j)
 }
 
 /* One merge if there is something to do. RES_NOT_FOUND: there is not. */
-static enum result merge_once(struct file_engine *fe, bool all)
+static enum result merge_once(struct file_engine *fe, bool all, const atomic_bool *stop)
 {
-    struct job j = {0};
+    struct job j = {.stop = stop};
     enum result r = engine_failed(&fe->failure);
     if (r == RES_OK)
         r = job_begin(fe, &j);
@@ -465,7 +467,7 @@ static void merge_thread(void *arg)
         bool mine = !fe->merging;
         fe->merging = true;
         os_mutex_unlock(&fe->lock);
-        r = mine ? merge_once(fe, false) : RES_NOT_FOUND;
+        r = mine ? merge_once(fe, false, NULL) : RES_NOT_FOUND;
         file_bury(fe);
         if (r == RES_NO_SPACE && fe->options.on_full)
             fe->options.on_full(fe->options.arg);
@@ -497,7 +499,7 @@ void file_stop(struct file_engine *fe)
         os_thread_join(&fe->thread);
 }
 
-enum result file_compact(struct engine *e, struct slice lower, struct slice upper)
+enum result file_compact(struct engine *e, struct slice lower, struct slice upper, const atomic_bool *stop)
 {
     struct file_engine *fe = (struct file_engine *)e;
     (void)lower, (void)upper; /* files hold keys from everywhere */
@@ -507,7 +509,7 @@ enum result file_compact(struct engine *e, struct slice lower, struct slice uppe
     bool stopping = fe->stopping;
     fe->merging = true;
     os_mutex_unlock(&fe->lock);
-    enum result r = stopping ? RES_CLOSED : merge_once(fe, true);
+    enum result r = stopping ? RES_CLOSED : merge_once(fe, true, stop);
     os_mutex_lock(&fe->lock);
     fe->merging = false;
     os_cond_broadcast(&fe->done);
