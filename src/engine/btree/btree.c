@@ -3,10 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -365,9 +367,24 @@ static uint64_t first_map(const struct btree *b, uint64_t file)
     return want < MAP_LEAST ? MAP_LEAST : want;
 }
 
+/* LMDB's table of readers is written through a map: on a disk without room for its pages that would be SIGBUS. */
+static int allocate_readers(struct btree *b)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/lock.mdb", b->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    int rc = posix_fallocate(fd, 0, READER_SLOTS * 64 + 4096);
+    close(fd);
+    return rc;
+}
+
 static int open_mdb(struct btree *b, uint64_t file)
 {
-    int rc = MDB_INVALID;
+    int rc = b->writes ? allocate_readers(b) : MDB_SUCCESS;
+    if (rc != MDB_SUCCESS)
+        return rc;
     for (b->map = first_map(b, file);; b->map /= 2) { /* address space may be rationed */
         if ((rc = mdb_env_create(&b->mdb)) != MDB_SUCCESS)
             return rc;

@@ -18,7 +18,7 @@ static int begin(struct copy *c, const char *dir, size_t map)
     if (rc == MDB_SUCCESS)
         rc = mdb_env_set_mapsize(c->to.mdb, map);
     if (rc == MDB_SUCCESS) /* synced at the end: before, the directory is of no use */
-        rc = mdb_env_open(c->to.mdb, dir, MDB_NOSYNC, 0600);
+        rc = mdb_env_open(c->to.mdb, dir, MDB_NOSYNC | MDB_NOLOCK, 0600);
     if (rc == MDB_SUCCESS && (rc = mdb_txn_begin(c->to.mdb, NULL, 0, &c->txn)) == MDB_SUCCESS)
         rc = mdb_dbi_open(c->txn, NULL, 0, &c->to.dbi);
     return rc;
