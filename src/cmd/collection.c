@@ -89,12 +89,12 @@ void reply_gathered(struct call *c, const struct gathered *g)
 
 /* ---- SCAN and its like ---- */
 
-/* As strtoul reads a number, since that is what clients are used to. */
+/* As strtoul reads a number, since that is what clients are used to: nothing is 0, and a zero byte ends it. */
 bool scan_cursor(struct call *c, struct slice text, uint64_t *out)
 {
     char copy[64], *end;
     errno = 0;
-    if (text.len < sizeof copy && !memchr(text.len ? text.data : (const uint8_t *)"", 0, text.len)) {
+    if (text.len < sizeof copy) {
         memcpy(copy, text.len ? (const void *)text.data : "", text.len);
         copy[text.len] = 0;
         unsigned long long value = strtoull(copy, &end, 10);
