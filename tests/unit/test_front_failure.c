@@ -178,8 +178,8 @@ static void log_failure_at_every_write_no(void) { every_nth(ENV_OP_BIT(ENV_OP_PW
 static void log_failure_at_every_sync_no(void) { every_nth(ENV_OP_BIT(ENV_OP_SYNC), "wal/", FRONT_FSYNC_NO, "no"); }
 static void any_failure_anywhere(void) { every_nth(ENV_OPS_WRITE, NULL, FRONT_FSYNC_ALWAYS, "always"); }
 
-/* A directory whose log holds several private tables and memtables that the engine does not have, a table first; and
- * whose manifest has a torn end, so that the first edit of the next start begins a new one. */
+/* A directory whose log holds several private tables and memtables that the engine does not have, a table first; and of
+ * the LSM engine the manifest has a torn end, so that the first edit of the next start begins a new one. */
 static struct env *unflushed(struct model *m, struct model_state *state)
 {
     struct env *env = env_memory_new(77, ENV_MEMORY_CRASH), *image;
@@ -193,7 +193,7 @@ static struct env *unflushed(struct model *m, struct model_state *state)
     tap_require(front_flush(f) == RES_OK);
     /* From here on nothing comes to the engine: there is no room for its tables, and the flusher waits for some. */
     env_faults_add(env_memory_faults(env), &(struct env_fault){.ops = ENV_OP_BIT(ENV_OP_PWRITEV),
-                                                               .path = "/MANIFEST",
+                                                               .path = engine == &engine_lsm ? "/MANIFEST" : "/FILES",
                                                                .times = UINT64_MAX,
                                                                .code = RES_NO_SPACE,
                                                                .partial = 5});
