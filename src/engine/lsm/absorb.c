@@ -153,7 +153,7 @@ enum result lsm_table_begin(struct engine *engine, struct engine_table **out)
     t->lsm = lsm;
     t->number = lsm_new_number(lsm);
     struct table_writer_options o = {.number = t->number, .block_bytes = lsm->options.block_bytes};
-    if ((r = lsm_create_table(lsm, t->number, &o.file)) != RES_OK)
+    if ((r = lsm_create_table(lsm, t->number, false, &o.file)) != RES_OK)
         goto fail;
     if ((r = table_writer_new(&o, &t->writer)) != RES_OK) {
         lsm_remove_table(lsm, t->number);

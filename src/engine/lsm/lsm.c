@@ -21,12 +21,12 @@ char *lsm_table_path(const struct lsm *lsm, uint64_t number)
     return path;
 }
 
-enum result lsm_create_table(struct lsm *lsm, uint64_t number, struct env_file **out)
+enum result lsm_create_table(struct lsm *lsm, uint64_t number, bool direct, struct env_file **out)
 {
+    int flags = ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | (direct ? ENV_DIRECT : 0);
     char *path = lsm_table_path(lsm, number);
     *out = NULL;
-    enum result r =
-        path ? lsm->env->ops->open(lsm->env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL, out) : RES_NO_MEMORY;
+    enum result r = path ? lsm->env->ops->open(lsm->env, path, flags, out) : RES_NO_MEMORY;
     free(path);
     return r;
 }

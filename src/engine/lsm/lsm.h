@@ -93,7 +93,7 @@ enum result lsm_encode_state(struct buf *out, const struct engine_view *v, uint6
 uint64_t lsm_new_number(struct lsm *lsm);
 /* malloc'd path of a table, or NULL. */
 char *lsm_table_path(const struct lsm *lsm, uint64_t number);
-enum result lsm_create_table(struct lsm *lsm, uint64_t number, struct env_file **out) MUST_CHECK;
+enum result lsm_create_table(struct lsm *lsm, uint64_t number, bool direct, struct env_file **out) MUST_CHECK;
 enum result lsm_open_table(struct lsm *lsm, uint64_t number, uint64_t size, struct table **out, struct errmsg *msg)
     MUST_CHECK;
 void lsm_remove_table(struct lsm *lsm, uint64_t number);

@@ -65,7 +65,8 @@ static enum result begin(struct output *o, uint8_t region)
         .lz4 = o->lz4,
         .keep = keeps_blocks(o, region) ? &o->kept : NULL,
     };
-    enum result r = lsm_create_table(lsm, w.number, &w.file);
+    w.direct = w.keep != NULL;
+    enum result r = lsm_create_table(lsm, w.number, w.direct, &w.file);
     if (r != RES_OK)
         return r;
     r = table_writer_new(&w, &o->writer);

@@ -168,6 +168,7 @@ struct table_writer_options {
     uint32_t block_bytes;
     uint8_t region; /* 0: any */
     bool lz4;
+    bool direct;             /* the file takes aligned writes (ENV_DIRECT) */
     struct table_kept *keep; /* NULL: nothing is kept */
 };
 /* The blocks of a table that was just written, so that its readers need not read them again: for table_adopt(). Zeroed
