@@ -25,6 +25,7 @@ struct posix_file {
     struct env_file base;
     int fd;
     bool in_memory; /* the file system never waits for a device */
+    bool direct;    /* opened with O_DIRECT */
 };
 
 static struct posix_file *self(struct env_file *f) { return (struct posix_file *)f; }
@@ -100,6 +101,16 @@ static ssize_t write_some(int fd, const struct iovec *iov, int count, uint64_t o
     return n;
 }
 
+/* A file system may take O_DIRECT when the file is opened and refuse the write. True: it is tried again without. */
+static bool not_direct(struct posix_file *f)
+{
+    int how = f->direct ? fcntl(f->fd, F_GETFL) : -1;
+    if (how < 0 || fcntl(f->fd, F_SETFL, how & ~O_DIRECT) != 0)
+        return false;
+    f->direct = false;
+    return true;
+}
+
 #define BATCH 64
 
 static enum result file_pwritev(struct env_file *file, const struct iovec *iov, int count, uint64_t offset, int flags)
@@ -125,7 +136,7 @@ static enum result file_pwritev(struct env_file *file, const struct iovec *iov, 
             want += from[n].iov_len;
         ssize_t wrote = want ? write_some(f->fd, from, take, offset, flags) : 0;
         if (wrote < 0) {
-            if (errno == EINTR)
+            if (errno == EINTR || (errno == EINVAL && not_direct(f)))
                 continue;
             return failed();
         }
@@ -211,7 +222,7 @@ static int open_retry(const char *path, int flags)
     return fd;
 }
 
-static enum result wrap(int fd, struct env_file **out)
+static enum result wrap(int fd, bool direct, struct env_file **out)
 {
     struct statfs fs;
     struct posix_file *f = malloc(sizeof *f);
@@ -223,6 +234,7 @@ static enum result wrap(int fd, struct env_file **out)
     }
     f->base.ops = &file_ops;
     f->fd = fd;
+    f->direct = direct;
     f->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     *out = &f->base;
     return RES_OK;
@@ -238,10 +250,13 @@ static enum result posix_open(struct env *env, const char *path, int flags, stru
         how |= O_CREAT;
     if (flags & ENV_EXCL)
         how |= O_EXCL;
-    int fd = open_retry(path, flags & ENV_DIRECT ? how | O_DIRECT : how);
-    if (fd < 0 && errno == EINVAL && (flags & ENV_DIRECT))
+    bool direct = flags & ENV_DIRECT;
+    int fd = open_retry(path, direct ? how | O_DIRECT : how);
+    if (fd < 0 && errno == EINVAL && direct) {
+        direct = false;
         /* Some file systems create the file before they refuse O_DIRECT. */
         fd = open_retry(path, how & ~O_EXCL);
+    }
     if (fd < 0)
         return failed();
     if (!(flags & ENV_WRITE)) { /* a directory opens for reading, but is no file */
@@ -251,7 +266,7 @@ static enum result posix_open(struct env *env, const char *path, int flags, stru
             return RES_INVALID;
         }
     }
-    return wrap(fd, out);
+    return wrap(fd, direct, out);
 }
 
 static enum result posix_unlink(struct env *env, const char *path)
@@ -326,7 +341,7 @@ static enum result posix_lock(struct env *env, const char *path, struct env_file
         close(fd);
         return r;
     }
-    return wrap(fd, out);
+    return wrap(fd, false, out);
 }
 
 static enum result posix_space(struct env *env, const char *path, uint64_t *free_bytes)

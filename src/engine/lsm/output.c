@@ -18,17 +18,22 @@ static void charge(struct output *o)
     cache_charge(c, o->charged);
 }
 
+static bool has_room(const struct output *o)
+{
+    const struct cache *c = o->lsm->cache;
+    return __atomic_load_n(&c->used, __ATOMIC_RELAXED) + 2 * o->lsm->options.table_bytes <
+           __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+}
+
 /* New blocks take the place of old ones that hold the same records: whoever reads them should not have to fetch them
  * from the file. That is so where what is merged lies in the cache; and for new records, while there is room, where those
  * of the time before are read, which is looked at when they are flushed (output_look). Elements that are only added
  * would fill the memory for nothing. */
 static bool keeps_blocks(const struct output *o, uint8_t region)
 {
-    const struct cache *c = o->lsm->cache;
-    uint64_t used = __atomic_load_n(&c->used, __ATOMIC_RELAXED), most = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
     if (o->warm)
-        return o->lsm->options.table_bytes < most / 4;
-    return o->flush && o->lsm->wanted[region] && used + 2 * o->lsm->options.table_bytes < most;
+        return o->lsm->options.table_bytes < __atomic_load_n(&o->lsm->cache->capacity, __ATOMIC_RELAXED) / 4;
+    return o->flush && o->lsm->wanted[region] && has_room(o);
 }
 
 /* Are the newest tables of the region read? */
@@ -65,7 +70,8 @@ static enum result begin(struct output *o, uint8_t region)
         .lz4 = o->lz4,
         .keep = keeps_blocks(o, region) ? &o->kept : NULL,
     };
-    w.direct = w.keep != NULL;
+    w.direct =
+        w.keep && has_room(o); /* where blocks are evicted, the page cache holds them for a second time with reason */
     enum result r = lsm_create_table(lsm, w.number, w.direct, &w.file);
     if (r != RES_OK)
         return r;

@@ -2,9 +2,10 @@
  * read of one block costs one page; records too large for that follow each other without gaps. Bytes go out in pieces
  * of a megabyte; nothing is read back.
  *
- * A table whose blocks are kept in the cache goes to the disk past the page cache, which would hold them a second time:
- * copying them there, into pages that have to be found first, took as long as merging them. Such writes are aligned: what does not fill
- * a page waits for the next piece, and the last one is filled up with zeros and cut. */
+ * A table whose blocks are kept in a cache that has room for them goes to the disk past the page cache, which would hold
+ * them a second time: copying them there, into pages that have to be found first, took as long as merging them. Such
+ * writes are aligned: what does not fill a page waits for the next piece, and the last one is filled up with zeros and
+ * cut. */
 #include <assert.h>
 #include <stdlib.h>
 
