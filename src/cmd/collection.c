@@ -93,7 +93,10 @@ void reply_gathered(struct call *c, const struct gathered *g)
 bool scan_cursor(struct call *c, struct slice text, uint64_t *out)
 {
     char copy[64], *end;
+    const uint8_t *zero = text.len ? memchr(text.data, 0, text.len) : NULL;
     errno = 0;
+    if (zero)
+        text.len = (size_t)(zero - text.data);
     if (text.len < sizeof copy) {
         memcpy(copy, text.len ? (const void *)text.data : "", text.len);
         copy[text.len] = 0;

@@ -18,6 +18,9 @@ static bool score_bound(struct slice text, double *value, bool *exclusive)
     char copy[BOUND_MAX], *end;
     *exclusive = text.len && text.data[0] == '(';
     size_t skip = *exclusive, len = text.len - skip;
+    const uint8_t *zero = len ? memchr(text.data + skip, 0, len) : NULL;
+    if (zero)
+        len = (size_t)(zero - text.data) - skip;
     if (len >= sizeof copy)
         return false;
     if (len)
