@@ -50,6 +50,12 @@ def part_of_scan(width):
     return same
 
 
+def spoils_a_sketch(command):
+    """Does it write into the bytes of a HyperLogLog? What PFADD makes of a spoilt one is nobody's contract."""
+    return command[0].upper() in (b'SETRANGE', b'SETBIT', b'APPEND', b'BITFIELD', b'BITOP') and \
+        any(word.startswith(b'hll') for word in command[1:])
+
+
 class Gen:
     """Random commands. `private`: nothing that reaches beyond the selected database."""
 
@@ -160,7 +166,8 @@ class Gen:
             else:
                 words.append(self.key('any'))
         words[0] = self.case(words[0]) if isinstance(words[0], str) else words[0]
-        return [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        command = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        return self.command() if spoils_a_sketch(command) else command
 
 
 def module(name):
