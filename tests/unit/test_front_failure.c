@@ -120,9 +120,10 @@ static uint64_t run_with_fault(const struct env_fault *fault, enum front_fsync m
         if (!tap_check(res == RES_OK || front_frozen(f)))
             tap_diag("%s: %s without being frozen", where, result_text(res));
         if (front_frozen(f)) {
-            for (int i = 0; i < 2000 && atomic_load(&h.failures) == 0; i++)
-                model_pause(); /* the flag comes before the call */
-            tap_check(front_failure(f)[0] != 0 && atomic_load(&h.failures) == 1);
+            for (int i = 0; i < 200000 && atomic_load(&h.failures) == 0; i++)
+                model_pause(); /* the flag comes before the call, and its thread may wait for a core */
+            if (!tap_check(front_failure(f)[0] != 0 && atomic_load(&h.failures) == 1))
+                tap_diag("%s: told %d times: %s", where, (int)atomic_load(&h.failures), front_failure(f));
             tap_check(model_commit(&m, f, &state, false) == RES_READ_ONLY);
             tap_check(atomic_load(&h.gate) <= front_gate(f));
             if (front_gate(f) < front_visible(f))
