@@ -25,7 +25,7 @@
 #define NOWAIT_TAIL 2000
 #define NOWAIT_MERGE 8000
 #define SKIP_TAIL 500
-#define LOCK_TRIES 200 /* order_lock is mostly held for less than a microsecond */
+#define LOCK_TRIES 200 /* some microseconds */
 #define AHEAD 6        /* nodes between two steps of looking ahead */
 
 struct memtable_run {
@@ -466,12 +466,13 @@ void memtable_iter_count(struct iter *it, _Atomic uint64_t *steps) { iter_of(it)
 
 static const struct iter_ops memtable_iter_ops = {mi_seek, mi_seek_last, mi_next, mi_prev, mi_close};
 
-/* Is all of it in the skiplist? */
+/* Is all of it in the skiplist? ordered_last is looked at before run_count: who has just put the tail into a run has raised
+ * that first, and a chain that has runs keeps one. */
 static bool only_skiplist(const struct memtable *m, const struct memtable_chain *c)
 {
-    return c != &m->chains[CHAIN_META] && atomic_load_explicit(&c->run_count, memory_order_acquire) == 0 &&
-           atomic_load_explicit(&c->ordered_last, memory_order_acquire) ==
-               atomic_load_explicit(&c->last, memory_order_acquire);
+    const struct memtable_node *ordered = atomic_load_explicit(&c->ordered_last, memory_order_acquire);
+    return c != &m->chains[CHAIN_META] && ordered == atomic_load_explicit(&c->last, memory_order_acquire) &&
+           atomic_load_explicit(&c->run_count, memory_order_acquire) == 0;
 }
 
 static bool lock_order(struct memtable *m, bool nowait) TRY_ACQUIRES(true, m->order_lock)
