@@ -84,6 +84,15 @@ run_checks() {
     [ ! -f "$1/.check-failed" ] || { status=1; rm "$1/.check-failed"; }
 }
 
+# why DIR: of each program that failed the end of what it printed, what the server logged last, and then what the checks said.
+why() {
+    for trs in $(grep -lE '^:recheck: yes' $(find "$1" -name '*.trs')); do
+        say "${trs%.trs}"
+        grep -vE '^(ok|PASS:|#)' "${trs%.trs}.log" | tail -n 20
+        grep -E '^(not ok|#|Bail out!)' "${trs%.trs}.log" | grep -B 20 -A 3 -E '^(not ok|# +[^ ]+:[0-9]+:|Bail out!)' | tail -n 60
+    done
+}
+
 # check_tree DIR: builds and runs the tests of a configured tree, prints what did not pass, and adds the test points to
 # $passed and $failed. What does not build, or ends before its tests have run, is a failure. Tests run side by side; a
 # program that fails so is run once more alone, since a deadline missed on a busy machine says nothing of the server.
@@ -98,7 +107,7 @@ check_tree() {
     find "$dir" -name '*.trs' -delete
     run_checks "$dir" "${CHECK_TARGET:-check}" "$(jobs)"
     if [ "$status" -ne 0 ] && [ -f "$dir/test-suite.log" ]; then
-        grep -vE '^(ok|PASS:)' "$dir/test-suite.log" | tail -n 100
+        why "$dir"
         say "once more, alone: $(grep -lE '^:recheck: yes' $(find "$dir" -name '*.trs') | sed "s|^$dir/||; s|\.trs$||" | tr '\n' ' ')"
         run_checks "$dir" recheck 1
     fi
@@ -111,7 +120,7 @@ check_tree() {
         tail -n 30 "$dir/check.out"
     fi
     if [ "$bad" -ne 0 ] && [ -f "$dir/test-suite.log" ]; then
-        grep -vE '^(ok|PASS:)' "$dir/test-suite.log" | tail -n 200
+        why "$dir"
     fi
     passed=$((passed + good))
     failed=$((failed + bad))

@@ -79,10 +79,11 @@ static const struct workload {
 #define WORKLOAD_COUNT (sizeof workloads / sizeof workloads[0])
 static const char other_workloads[] =
     "  rww            readrandom beside a writer at full speed, for --secs\n"
-    "  rww50k         the same beside 50,000 puts a second\n"
+    "  rww50k         the same beside 50,000 puts a second; any other number will do too\n"
     "  mixed          two threads, half zipf gets and half puts, for --secs; a line for each of 60 steps of time\n"
     "  settle         waits until the engine is quiet: write amplification and CPU of the fill before, background\n"
     "                 included\n"
+    "  rest           leaves the engine alone until it neither writes nor gives space back: what the data then takes\n"
     "  drop           closes, takes the files out of the page cache, opens: the next reads are cold\n"
     "  reopen         closes and opens: how long each takes\n";
 
@@ -405,6 +406,17 @@ static struct outcome run_workload(const struct workload *l)
     return report(l->name, l->threads, &latency[0], last.operations, bad, seconds, "");
 }
 
+/* "rww": at full speed, a rate of 0; "rww50k": of 50,000 puts a second. */
+static bool is_beside_writer(const char *name, double *rate)
+{
+    char *end;
+    *rate = 0;
+    if (strncmp(name, "rww", 3) || !name[3])
+        return !strcmp(name, "rww");
+    *rate = 1000 * strtod(name + 3, &end);
+    return *rate > 0 && !strcmp(end, "k");
+}
+
 /* Reads beside a writer at `rate` a second (0: full speed). */
 static struct outcome run_beside_writer(const char *name, double rate)
 {
@@ -511,6 +523,35 @@ static void run_settle(void)
         engine->describe();
 }
 
+#define REST_QUIET 13 /* seconds: longer than anything that an engine waits for before it tidies up */
+
+/* As an idle server would: asked to look after itself each second. */
+static void run_rest(void)
+{
+    static const struct latency none;
+    uint64_t begin = clock_ns(), busy = begin;
+    struct process_io first = process_io(), io = first;
+    uint64_t space = directory_bytes(engine_dir);
+    double cpu = process_cpu();
+    char more[128];
+    while (clock_ns() - busy < REST_QUIET * 1000000000ull && clock_ns() - begin < 300000000000u) {
+        usleep(1000000);
+        if (engine->tend)
+            engine->tend();
+        struct process_io now = process_io();
+        uint64_t space_now = directory_bytes(engine_dir);
+        if (now.written - io.written >= 65536 || space_now != space)
+            busy = clock_ns();
+        io = now;
+        space = space_now;
+    }
+    snprintf(more, sizeof more, "written=%.0fMB cpu=%.2fs", (double)(io.written - first.written) / 1e6,
+             process_cpu() - cpu);
+    report("rest", 0, &none, 0, 0, (double)(busy - begin) / 1e9 + 1e-9, more);
+    if (engine->describe)
+        engine->describe();
+}
+
 /* ---- one engine's process ---- */
 
 static void open_engine(bool fresh, bool sync)
@@ -587,6 +628,7 @@ static struct outcome run_named(const char *name)
     struct outcome none = {0, 0};
     const struct workload *l = workload_named(name);
     bool fills = !strncmp(name, "fill", 4);
+    double rate;
     if (l && !engine_can(l)) {
         fprintf(stderr, "%s has no %s\n", engine->name, name);
         return none;
@@ -597,14 +639,14 @@ static struct outcome run_named(const char *name)
     }
     if (l)
         return run_workload(l);
-    if (!strcmp(name, "rww"))
-        return run_beside_writer(name, 0);
-    if (!strcmp(name, "rww50k"))
-        return run_beside_writer(name, 50000);
+    if (is_beside_writer(name, &rate))
+        return run_beside_writer(name, rate);
     if (!strcmp(name, "mixed"))
         return run_mixed();
     if (!strcmp(name, "settle"))
         run_settle();
+    else if (!strcmp(name, "rest"))
+        run_rest();
     else
         run_reopen(!strcmp(name, "drop"));
     return none;
@@ -708,9 +750,10 @@ static unsigned split(char *text, char **parts, unsigned max)
 
 static void check_names(char **names, unsigned n)
 {
-    static const char *const others[] = {"rww", "rww50k", "mixed", "settle", "drop", "reopen"};
+    static const char *const others[] = {"mixed", "settle", "rest", "drop", "reopen"};
     for (unsigned i = 0; i < n; i++) {
-        bool known = workload_named(names[i]) != NULL;
+        double rate;
+        bool known = workload_named(names[i]) != NULL || is_beside_writer(names[i], &rate);
         for (size_t j = 0; j < sizeof others / sizeof others[0]; j++)
             known |= !strcmp(names[i], others[j]);
         if (!known)
@@ -738,7 +781,7 @@ static void print_help(void)
            "  --dir=PATH      a folder for each engine is made here (/tmp/enginebench)\n"
            "  --n=KEYS (2000000)  --vlen=BYTES (100)  --reads=N for each thread (1000000)  --secs=S (8)\n"
            "  --syncn=N       of fillsync, for each thread, if --secs allows (100000)\n"
-           "  --cache=MB (256)  --mtable=MB (64)  --bg=THREADS (2)  --comp=none|lz4|snappy  --direct=1\n"
+           "  --cache=MB (256)  --mtable=MB (64)  --bg=THREADS (2)  --comp=none|lz4|zstd[:LEVEL]|snappy  --direct=1\n"
            "  --limit=MB      each engine runs in a cgroup (version 1) with this much memory, page cache included\n"
            "  --tag=TEXT      behind the engine's name   --out=FILE  append the lines to it\n"
            "workloads:\n");

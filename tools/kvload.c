@@ -9,6 +9,10 @@
  * come; a batch's latency runs from the write to that reply. Open loop (-R): batches are due at a fixed rate, and
  * latency runs from the time a batch was due, so that a stalled server cannot hide behind a load that waits for it.
  *
+ * "life" is a bit of everything for long runs: half GETs; SETs, a third of which expire after 1 to 60 s; DELs; ZADDs, and
+ * ZRANGEs of ten, on a thousandth as many sorted sets. -i prints a line every so often. Where -i or "life" is given,
+ * batches during which the machine itself stood still (bench/sleepers.h) are counted apart: own_... leaves them out.
+ *
  * Keys are 16 bytes, "key:" and 12 decimal digits, as redis-benchmark -r makes them. Values are runs of a megabyte of
  * text with 6 bits of entropy a byte, chosen by the key's number, the same in every run: -V of a later run can tell
  * whether what it reads is what an earlier one wrote. */
@@ -29,6 +33,8 @@
 #include <unistd.h>
 
 #include "tools/bench/measure.h"
+#include "tools/bench/sleepers.h"
+#include "tools/bench/zipf.h"
 
 #define OPERATIONS(X)                                                                                                  \
     X(PING, "ping")                                                                                                    \
@@ -41,10 +47,14 @@
     X(LPOP, "lpop")                                                                                                    \
     X(RPUSH, "rpush")                                                                                                  \
     X(SADD, "sadd")                                                                                                    \
+    X(SPOP, "spop")                                                                                                    \
     X(HSET, "hset")                                                                                                    \
     X(ZADD, "zadd")                                                                                                    \
+    X(ZPOPMIN, "zpopmin")                                                                                              \
+    X(ZPOPMAX, "zpopmax")                                                                                              \
     X(LRANGE, "lrange100")                                                                                             \
-    X(MIX, "mix")
+    X(MIX, "mix")                                                                                                      \
+    X(LIFE, "life")
 
 enum operation {
 #define OP_ENUM(id, name) OP_##id,
@@ -58,7 +68,7 @@ static const char *const op_names[] = {
 #undef OP_NAME
 };
 
-enum key_order { KEYS_RANDOM, KEYS_SEQUENTIAL, KEYS_SHUFFLED };
+enum key_order { KEYS_RANDOM, KEYS_SEQUENTIAL, KEYS_SHUFFLED, KEYS_ZIPF };
 
 #define MULTI_KEYS 10           /* keys of one MSET or MGET */
 #define POOL_BYTES (1u << 20)   /* of the text that values are cut from */
@@ -69,10 +79,12 @@ static const char usage[] =
     "  -h HOST    address (127.0.0.1)             -p PORT    port (6379)\n"
     "  -c N       connections (50)                -P N       requests in flight on each (1)\n"
     "  -t SECS    duration (5)                    -n N       number of requests instead\n"
-    "  -o OP      ping get set mset(10) mget(10) incr lpush lpop rpush sadd hset zadd lrange100 mix\n"
+    "  -o OP      ping get set mset(10) mget(10) incr lpush lpop rpush sadd spop hset zadd zpopmin zpopmax lrange100 "
+    "mix life\n"
     "  -w PERCENT of SETs in mix (50)             -d BYTES   value size (100)\n"
     "  -r N       number of different keys (1000000)\n"
     "  -s         keys in order                   -q         keys shuffled, each once in N\n"
+    "  -z         keys by Zipf's law              -i SECS    a line of JSON every so many seconds\n"
     "  -R RATE    open loop: requests a second    -S SEED    of the random keys (1)\n"
     "  -V         a GET must return what SET of that key writes; the others are counted as bad\n";
 
@@ -80,7 +92,7 @@ struct options {
     const char *host;
     int port;
     unsigned connections, pipeline;
-    double seconds, rate;
+    double seconds, rate, interval;
     uint64_t requests, keyspace, seed;
     enum operation op;
     unsigned set_percent, value_bytes;
@@ -117,7 +129,12 @@ static struct {
     unsigned idle_first, idle_count;
     uint64_t start, scheduled, next_key, stride;
     uint64_t issued, done, errors, misses, bad, bytes_read, reads, writes;
-    struct latency latency;
+    struct zipf zipf;
+    struct latencies {
+        struct latency all, own; /* own: while the machine did not stand still */
+    } whole, step;               /* step: of this interval */
+    uint64_t step_began, step_done;
+    bool watched; /* by sleepers */
 } load;
 
 static void die(const char *what)
@@ -183,6 +200,9 @@ static uint64_t next_key(void)
         return load.next_key++ % opt.keyspace;
     case KEYS_SHUFFLED:
         return (uint64_t)((unsigned __int128)load.next_key++ * load.stride % opt.keyspace);
+    case KEYS_ZIPF:
+        return (uint64_t)((unsigned __int128)zipf_rank(&load.zipf, (double)(random_next() >> 11) * 0x1p-53) *
+                          load.stride % opt.keyspace);
     case KEYS_RANDOM:
         break;
     }
@@ -240,6 +260,32 @@ static char *put_zadd(char *p)
     return put_key(PUT_LITERAL(p, "\r\n"), "elt:", key);
 }
 
+static char *put_life(char *p, uint64_t *asked)
+{
+    uint64_t kind = random_next() % 100, key = next_key();
+    if (kind < 50) {
+        *asked = key;
+        return put_key(PUT_LITERAL(p, "*2\r\n$3\r\nGET\r\n"), "key:", key);
+    }
+    if (kind < 75)
+        return put_value(put_key(PUT_LITERAL(p, "*3\r\n$3\r\nSET\r\n"), "key:", key), key);
+    if (kind < 85) {
+        p = put_value(put_key(PUT_LITERAL(p, "*5\r\n$3\r\nSET\r\n"), "key:", key), key);
+        p = PUT_LITERAL(p, "$2\r\nPX\r\n$5\r\n");
+        p = put_number(p, 10000 + random_next() % 50000);
+        return PUT_LITERAL(p, "\r\n");
+    }
+    if (kind < 90)
+        return put_key(PUT_LITERAL(p, "*2\r\n$3\r\nDEL\r\n"), "key:", key);
+    if (kind < 95) {
+        p = put_key(PUT_LITERAL(p, "*4\r\n$4\r\nZADD\r\n"), "zst:", key / 1000);
+        p = PUT_LITERAL(p, "$6\r\n");
+        p = put_number(p, 100000 + random_next() % 900000);
+        return put_key(PUT_LITERAL(p, "\r\n"), "elt:", key);
+    }
+    return PUT_LITERAL(put_key(PUT_LITERAL(p, "*4\r\n$6\r\nZRANGE\r\n"), "zst:", key / 1000), "$1\r\n0\r\n$1\r\n9\r\n");
+}
+
 /* Writes one request; *asked: the key whose value the reply must be, or NOT_VERIFIED. */
 static char *put_request(char *p, uint64_t *asked)
 {
@@ -279,13 +325,21 @@ static char *put_request(char *p, uint64_t *asked)
         return PUT_LITERAL(p, "*2\r\n$4\r\nLPOP\r\n$6\r\nmylist\r\n");
     case OP_SADD:
         return put_key(PUT_LITERAL(p, "*3\r\n$4\r\nSADD\r\n$5\r\nmyset\r\n"), "elt:", next_key());
+    case OP_SPOP:
+        return PUT_LITERAL(p, "*2\r\n$4\r\nSPOP\r\n$5\r\nmyset\r\n");
     case OP_HSET:
         key = next_key();
         return put_value(put_key(PUT_LITERAL(p, "*4\r\n$4\r\nHSET\r\n$6\r\nmyhash\r\n"), "fld:", key), key);
     case OP_ZADD:
         return put_zadd(p);
+    case OP_ZPOPMIN:
+        return PUT_LITERAL(p, "*2\r\n$7\r\nZPOPMIN\r\n$6\r\nmyzset\r\n");
+    case OP_ZPOPMAX:
+        return PUT_LITERAL(p, "*2\r\n$7\r\nZPOPMAX\r\n$6\r\nmyzset\r\n");
     case OP_LRANGE:
         return PUT_LITERAL(p, "*4\r\n$6\r\nLRANGE\r\n$6\r\nmylist\r\n$1\r\n0\r\n$2\r\n99\r\n");
+    case OP_LIFE:
+        return put_life(p, asked);
     case OP_MIX:
     case OP_COUNT:
         break;
@@ -423,6 +477,19 @@ static size_t reply_length(struct connection *c, const char *bytes, size_t n, bo
     exit(1);
 }
 
+static void note_latency(uint64_t started, uint64_t now)
+{
+    latency_add(&load.whole.all, now - started);
+    if (!load.watched)
+        return;
+    bool own = now - started < 1000000 || !sleepers_late_since(started);
+    latency_add(&load.step.all, now - started);
+    if (own) {
+        latency_add(&load.whole.own, now - started);
+        latency_add(&load.step.own, now - started);
+    }
+}
+
 static void read_replies(struct connection *c)
 {
     if (c->in_len == c->in_cap) {
@@ -456,7 +523,7 @@ static void read_replies(struct connection *c)
         memmove(c->in, c->in + used, c->in_len);
     if (!c->pending) {
         uint64_t now = clock_ns();
-        latency_add(&load.latency, now - c->started);
+        note_latency(c->started, now);
         connection_ready(c, now);
     }
 }
@@ -505,11 +572,37 @@ static int wait_ms(void)
     return ms > 1 ? (int)ms : 0;
 }
 
+static void print_latencies(const struct latencies *l)
+{
+    const struct latency *all = &l->all, *own = &l->own;
+    printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
+           (double)latency_quantile(all, 0.5) / 1e3, (double)latency_quantile(all, 0.99) / 1e3,
+           (double)latency_quantile(all, 0.999) / 1e3, (double)all->max / 1e3);
+    if (load.watched)
+        printf("\"own_p999_us\":%.1f,\"own_max_us\":%.1f,\"stood_still\":%" PRIu64 ",",
+               (double)latency_quantile(own, 0.999) / 1e3, (double)own->max / 1e3, all->count - own->count);
+}
+
+static void end_step(uint64_t now)
+{
+    double seconds = (double)(now - load.step_began) / 1e9;
+    if (!opt.interval || seconds < opt.interval)
+        return;
+    printf("{\"until_s\":%.1f,\"rps\":%.0f,", (double)(now - load.start) / 1e9,
+           (double)(load.done - load.step_done) / seconds);
+    print_latencies(&load.step);
+    printf("\"errs\":%" PRIu64 "}\n", load.errors);
+    fflush(stdout);
+    memset(&load.step, 0, sizeof load.step);
+    load.step_began = now;
+    load.step_done = load.done;
+}
+
 /* Returns the seconds that it took. */
 static double run(void)
 {
     struct epoll_event events[256];
-    load.start = clock_ns();
+    load.start = load.step_began = clock_ns();
     uint64_t now = load.start, end = opt.seconds > 0 ? now + (uint64_t)(opt.seconds * 1e9) : UINT64_MAX;
     for (unsigned i = 0; i < opt.connections; i++)
         connection_ready(&load.connections[i], now);
@@ -524,6 +617,7 @@ static double run(void)
         }
         now = clock_ns();
         send_due_batches(now);
+        end_step(now);
     }
     return (double)(now - load.start) / 1e9;
 }
@@ -538,9 +632,7 @@ static void print_result(double seconds)
            ",\"secs\":%.3f,\"rps\":%.0f,",
            op_names[opt.op], opt.connections, opt.pipeline, opt.value_bytes, opt.keyspace, load.done, seconds,
            (double)load.done / seconds);
-    printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,",
-           (double)latency_quantile(&load.latency, 0.5) / 1e3, (double)latency_quantile(&load.latency, 0.99) / 1e3,
-           (double)latency_quantile(&load.latency, 0.999) / 1e3, (double)load.latency.max / 1e3);
+    print_latencies(&load.whole);
     printf("\"errs\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"bad\":%" PRIu64 ",\"rx_mb\":%.1f,", load.errors, load.misses,
            load.bad, (double)load.bytes_read / 1e6);
     printf("\"client_user\":%.3f,\"client_sys\":%.3f,\"client_reads\":%" PRIu64 ",\"client_writes\":%" PRIu64 "}\n",
@@ -627,6 +719,12 @@ static void parse_option(int letter, const char *value)
     case 'q':
         opt.order = KEYS_SHUFFLED;
         break;
+    case 'z':
+        opt.order = KEYS_ZIPF;
+        break;
+    case 'i':
+        opt.interval = real(value);
+        break;
     case 'V':
         opt.verify = true;
         break;
@@ -638,7 +736,7 @@ static void parse_option(int letter, const char *value)
 int main(int argc, char **argv)
 {
     int letter;
-    while ((letter = getopt(argc, argv, "h:p:c:P:t:n:r:d:o:w:R:S:sqV")) != -1)
+    while ((letter = getopt(argc, argv, "h:p:c:P:t:n:r:d:o:w:R:S:i:sqzV")) != -1)
         parse_option(letter, optarg);
     if (optind < argc)
         bad_usage("there are only options");
@@ -647,6 +745,11 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     random_start();
     load.stride = stride_for(opt.keyspace);
+    if (opt.order == KEYS_ZIPF)
+        zipf_make(&load.zipf, opt.keyspace);
+    load.watched = opt.interval > 0 || opt.op == OP_LIFE;
+    if (load.watched)
+        sleepers_start();
     connect_all();
     print_result(run());
     return 0;

@@ -26,10 +26,9 @@ uint64_t crc64(uint64_t crc, const void *data, size_t len)
     const uint8_t *p = data;
     for (; len >= 8; p += 8, len -= 8) {
         crc ^= get_le64(p);
-        uint64_t next = 0;
-        for (int k = 0; k < 8; k++)
-            next ^= table[7 - k][crc >> 8 * k & 0xff];
-        crc = next;
+        crc = table[7][crc & 0xff] ^ table[6][crc >> 8 & 0xff] ^ table[5][crc >> 16 & 0xff] ^
+              table[4][crc >> 24 & 0xff] ^ table[3][crc >> 32 & 0xff] ^ table[2][crc >> 40 & 0xff] ^
+              table[1][crc >> 48 & 0xff] ^ table[0][crc >> 56];
     }
     for (; len; p++, len--)
         crc = crc >> 8 ^ table[0][(crc ^ *p) & 0xff];

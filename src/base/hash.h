@@ -16,6 +16,11 @@ void hash_siphash128(const struct hash_seed *seed, const void *data, size_t len,
  * `salt` binds the bytes to their place (file number, offset). The salt comes last, so that the checksum of a record
  * can be taken with salt 0 before its place is known and bound afterwards with checksum32_bind(). */
 uint32_t checksum32(const void *data, size_t len, uint64_t salt);
+/* Is this the checksum of these bytes? */
+bool checksum32_holds(uint32_t stored, const void *data, size_t len, uint64_t salt);
+/* In fuzzing builds every checksum holds while this is true, because a fuzzer cannot guess them; in others it says nothing.
+ * Set before there are threads. */
+extern bool checksum32_any;
 /* XXH3_64 of the bytes: for what is compared, not defended. */
 uint64_t hash_content(const void *data, size_t len);
 /* CRC16/XMODEM of the key's hash tag (the part between the first '{' and the next '}', if not empty), modulo 16384:

@@ -1,12 +1,22 @@
 /* LZF: see lzf.h. */
 #include "base/lzf.h"
 
+#include "base/bytes.h"
+
 #define PLAIN_MAX 32
+#define STEP 16
 #define DISTANCE_MAX 8192
 #define REPEAT_MIN 3
 #define REPEAT_MAX 264
 #define HASH_BITS_MIN 6
 #define HASH_BITS_MAX 13
+
+/* Copies n bytes in steps of 16, up to 15 more than asked for; `from` is at least 16 below `to`, or elsewhere. */
+static inline void copy_steps(uint8_t *to, const uint8_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i += STEP)
+        memcpy(to + i, from + i, STEP);
+}
 
 bool lzf_expand(struct slice in, uint8_t *out, size_t len)
 {
@@ -18,7 +28,10 @@ bool lzf_expand(struct slice in, uint8_t *out, size_t len)
             size_t n = control + 1;
             if ((size_t)(end - p) < n || len - at < n)
                 return false;
-            memcpy(out + at, p, n);
+            if (end - p >= PLAIN_MAX && len - at >= PLAIN_MAX)
+                memcpy(out + at, p, PLAIN_MAX);
+            else
+                memcpy(out + at, p, n);
             p += n;
             at += n;
             continue;
@@ -35,7 +48,17 @@ bool lzf_expand(struct slice in, uint8_t *out, size_t len)
         n += 2;
         if (distance > at || len - at < n)
             return false;
-        for (; n; n--, at++) /* byte by byte: a repetition may overlap itself */
+        if (distance >= STEP && len - at >= n + STEP) {
+            copy_steps(out + at, out + at - distance, n);
+            at += n;
+            continue;
+        }
+        if (distance >= n) {
+            memcpy(out + at, out + at - distance, n);
+            at += n;
+            continue;
+        }
+        for (; n; n--, at++) /* byte by byte: it overlaps itself */
             out[at] = out[at - distance];
     }
     return at == len;
@@ -80,6 +103,20 @@ static uint32_t hash3(const uint8_t *p, unsigned bits)
     return ((uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2]) * UINT32_C(2654435761) >> (32 - bits);
 }
 
+/* How many bytes, up to most, are the same in both. */
+static size_t same_bytes(const uint8_t *a, const uint8_t *b, size_t most)
+{
+    size_t n = 0;
+    for (; most - n >= 8; n += 8) {
+        uint64_t differ = get_le64(a + n) ^ get_le64(b + n);
+        if (differ)
+            return n + (size_t)__builtin_ctzll(differ) / 8;
+    }
+    while (n < most && a[n] == b[n])
+        n++;
+    return n;
+}
+
 size_t lzf_compress(struct slice in, uint8_t *out, size_t cap)
 {
     uint32_t seen[1 << HASH_BITS_MAX]; /* where three bytes of this hash were last: 1 more than the place */
@@ -98,9 +135,7 @@ size_t lzf_compress(struct slice in, uint8_t *out, size_t cap)
             at++;
             continue;
         }
-        size_t n = REPEAT_MIN, most = in.len - at < REPEAT_MAX ? in.len - at : REPEAT_MAX;
-        while (n < most && start[before + n] == start[at + n])
-            n++;
+        size_t n = same_bytes(start + before, start + at, in.len - at < REPEAT_MAX ? in.len - at : REPEAT_MAX);
         put_plain(&o, plain, start + at);
         put_repeat(&o, at - before, n);
         at += n;

@@ -1,5 +1,6 @@
 /* Numbers in text. Integers are parsed and printed by hand, because they are on the path of nearly every command;
- * floating point goes through libc (the process stays in the C locale, so that '.' is the point). */
+ * other floating point than short decimals goes through libc (the process stays in the C locale, so that '.' is the
+ * point). */
 #include "base/num.h"
 
 #include <ctype.h>
@@ -86,11 +87,80 @@ enum result num_parse_long_double(struct slice text, long double *out)
     return RES_OK;
 }
 
+__extension__ typedef unsigned __int128 uint128;
+
+#define DECIMAL_DIGITS 19 /* of which any number is below 2^64 */
+
+/* v / 10^behind, rounded to the nearest double, the even one of two: where both are doubles, one division does it (W.
+ * D. Clinger, "How to read floating point numbers accurately", 1990); else the quotient is found to 63 bits at least,
+ * and its last bit tells whether there was a remainder. */
+static double decimal_value(uint64_t v, size_t behind)
+{
+    static const uint64_t power[DECIMAL_DIGITS + 1] = {
+        UINT64_C(1),
+        UINT64_C(10),
+        UINT64_C(100),
+        UINT64_C(1000),
+        UINT64_C(10000),
+        UINT64_C(100000),
+        UINT64_C(1000000),
+        UINT64_C(10000000),
+        UINT64_C(100000000),
+        UINT64_C(1000000000),
+        UINT64_C(10000000000),
+        UINT64_C(100000000000),
+        UINT64_C(1000000000000),
+        UINT64_C(10000000000000),
+        UINT64_C(100000000000000),
+        UINT64_C(1000000000000000),
+        UINT64_C(10000000000000000),
+        UINT64_C(100000000000000000),
+        UINT64_C(1000000000000000000),
+        UINT64_C(10000000000000000000),
+    };
+    const uint64_t exact = UINT64_C(1) << 53;
+    if (!v || (v <= exact && power[behind] <= exact))
+        return (double)v / (double)power[behind];
+    int shift = 63 + __builtin_clzll(v);
+    uint128 n = (uint128)v << shift, q = n / power[behind];
+    uint64_t high = (uint64_t)(q >> 64);
+    int excess = high ? 64 - __builtin_clzll(high) : 0;
+    bool rest = q * power[behind] != n || q >> excess << excess != q;
+    return ldexp((double)((uint64_t)(q >> excess) | rest), excess - shift);
+}
+
+/* Digits, with a point among them or without. False: anything else. */
+static bool short_decimal(struct slice text, double *out)
+{
+    bool negative = text.len && text.data[0] == '-', point = false;
+    size_t digits = 0, behind = 0;
+    uint64_t v = 0;
+    for (size_t i = negative; i < text.len; i++) {
+        unsigned d = text.data[i] - (unsigned)'0';
+        if (d <= 9 && digits < DECIMAL_DIGITS) {
+            v = v * 10 + d;
+            behind += point;
+            digits++;
+        } else if (text.data[i] == '.' && digits && !point) {
+            point = true;
+        } else {
+            return false;
+        }
+    }
+    if (!digits || (point && !behind))
+        return false;
+    double value = decimal_value(v, behind);
+    *out = negative ? -value : value;
+    return true;
+}
+
 enum result num_parse_double(struct slice text, double *out)
 {
     char buf[FLOAT_TEXT_MAX];
     char *end;
 
+    if (short_decimal(text, out))
+        return RES_OK;
     if (!float_text(text, buf))
         return RES_INVALID;
     errno = 0;

@@ -31,6 +31,13 @@ static inline int slice_cmp(struct slice a, struct slice b)
     return c ? c : (a.len > b.len) - (a.len < b.len);
 }
 
+/* Memory that is going to be written soon: it comes while something else is done. */
+static inline void prefetch_for_write(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i += 64)
+        __builtin_prefetch(p + i, 1);
+}
+
 /* Equal but for ASCII case; `lower` is already lower case. */
 bool slice_eq_nocase(struct slice a, const char *lower);
 

@@ -68,12 +68,22 @@ static enum result debug_stringmatch_len(struct call *c)
     return RES_OK;
 }
 
+static bool is_on(struct slice s)
+{
+    int64_t on;
+    return num_parse_i64(s, &on) == RES_OK && on != 0;
+}
+
 static enum result debug_set_active_expire(struct call *c)
 {
-    int64_t on = 0;
-    if (num_parse_i64(call_arg(c, 2), &on) != RES_OK)
-        on = 0;
-    store_set_active_expiry(c->shard, on != 0);
+    store_set_active_expiry(c->shard, is_on(call_arg(c, 2)));
+    reply_ok(c->reply);
+    return RES_OK;
+}
+
+static enum result debug_latch_cpu_clock(struct call *c)
+{
+    shard_latch_cpu_clock(c->shard, is_on(call_arg(c, 2)));
     reply_ok(c->reply);
     return RES_OK;
 }
@@ -350,6 +360,7 @@ static const struct subcommand {
     {"sleep", 3, debug_sleep},
     {"object", -3, debug_object},
     {"set-active-expire", 3, debug_set_active_expire},
+    {"latch-cpu-clock", 3, debug_latch_cpu_clock},
     {"digest", 2, debug_digest},
     {"digest-value", -2, debug_digest_value},
     {"reload", -2, debug_reload},
@@ -373,6 +384,8 @@ static enum result debug_help(struct call *c)
         "    A hash of each key's value.",
         "ERROR <text>",
         "    Reply with this error.",
+        "LATCH-CPU-CLOCK <0|1>",
+        "    Count how long the write latch is held by the processor time of who holds it, or by the clock.",
         "LOADAOF",
         "    The same as RELOAD.",
         "LOG <text>",

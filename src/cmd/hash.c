@@ -254,12 +254,45 @@ static enum result reply_parts(struct elements *e, void *arg, const struct eleme
     return RES_OK;
 }
 
+struct fields_stream {
+    struct collection x;
+    struct member_walk walk;
+    struct whole whole;
+};
+
+static enum result fields_open(struct call *c, void *state, const void *from)
+{
+    struct fields_stream *s = state;
+    bool ready;
+    s->whole = *(const struct whole *)from;
+    enum result r = collection_read(c, c->argv[1], &elements_of_hash, &s->x, &ready);
+    if (r == RES_OK)
+        r = ready ? member_walk_open(&s->walk, &s->x.e, 0) : RES_CORRUPT;
+    return r;
+}
+
+static enum result fields_next(struct call *c, void *state)
+{
+    (void)c;
+    struct fields_stream *s = state;
+    enum result r = member_walk_next(&s->walk);
+    if (r == RES_NOT_FOUND && s->whole.left)
+        return RES_CORRUPT;
+    return r == RES_OK ? reply_parts(&s->x.e, &s->whole, &s->walk.element) : r;
+}
+
+static void fields_close(void *state) { member_walk_close(&((struct fields_stream *)state)->walk); }
+
+static const struct call_stream fields_stream = {sizeof(struct fields_stream), fields_open, fields_next, fields_close};
+
 static enum result reply_whole(struct call *c, enum parts parts)
 {
     struct collection x;
-    bool ready;
+    bool ready, streams;
     struct whole w = {.parts = parts};
     enum result r = collection_read(c, c->argv[1], &elements_of_hash, &x, &ready);
+    if (r == RES_OK && ready)
+        r = call_streams(c, x.e.bytes, &streams);
     if (r == RES_OK && ready)
         r = hash_count_alive(&x.e, &w.left);
     if (r != RES_OK || !ready)
@@ -268,6 +301,8 @@ static enum result reply_whole(struct call *c, enum parts parts)
         reply_map(c->reply, (size_t)w.left);
     else
         reply_array(c->reply, (size_t)w.left);
+    if (streams && w.left)
+        return call_stream(c, &fields_stream, &w);
     r = member_each(&x.e, reply_parts, &w);
     return r == RES_OK && w.left ? RES_CORRUPT : r; /* the metadata counts others */
 }

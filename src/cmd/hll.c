@@ -119,6 +119,8 @@ enum result hll_copy(struct hll *h, struct arena *arena, struct slice bytes, uin
 
 void hll_forget_count(struct hll *h) { h->bytes[15] |= 0x80; }
 
+void hll_keep_count(struct hll *h, uint64_t count) { put_le64(h->bytes + 8, count); }
+
 bool hll_known_count(struct slice bytes, uint64_t *count)
 {
     *count = get_le64(bytes.data + 8);

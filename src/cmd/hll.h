@@ -38,6 +38,7 @@ enum result hll_add(struct hll *h, struct slice element, bool *changed) MUST_CHE
 enum result hll_raise(struct hll *h, unsigned index, uint8_t value, bool *changed) MUST_CHECK;
 enum result hll_to_dense(struct hll *h) MUST_CHECK;
 void hll_forget_count(struct hll *h);
+void hll_keep_count(struct hll *h, uint64_t count);
 /* The count that the head has; false: not valid. */
 bool hll_known_count(struct slice bytes, uint64_t *count);
 /* Raises registers to those of another; RES_CORRUPT. */

@@ -38,11 +38,11 @@ struct host_stats {
     uint64_t blocked_clients; /* that wait for keys, or for the end of CLIENT PAUSE */
     uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
     uint64_t pubsub_clients, pubsub_channels, pubsub_patterns, pubsub_shard_channels;
-    uint64_t cut_by_output_limit, cut_by_query_limit, timed_out; /* connections closed for that */
-    uint64_t input_bytes, output_bytes;                          /* of the network, since the start */
-    uint64_t query_buffers, output_buffers;                      /* bytes held now */
-    uint64_t reads, writes, wakeups;                             /* system calls of the reactors */
-    uint64_t largest_query_buffer, largest_output_buffer;        /* among clients connected now */
+    uint64_t cut_by_output_limit, cut_by_query_limit, timed_out, evicted; /* connections closed for that */
+    uint64_t input_bytes, output_bytes;                                   /* of the network, since the start */
+    uint64_t query_buffers, output_buffers;                               /* bytes held now */
+    uint64_t reads, writes, wakeups;                                      /* system calls of the reactors */
+    uint64_t largest_query_buffer, largest_output_buffer;                 /* among clients connected now */
     int reactors;
 };
 

@@ -1,4 +1,5 @@
-/* PFADD, PFCOUNT, PFMERGE: HyperLogLogs are strings (hll.h). PFCOUNT reads; the count it computes is not kept in the value. */
+/* PFADD, PFCOUNT, PFMERGE: HyperLogLogs are strings (hll.h). PFCOUNT of one key keeps the count in the value, and
+ * so is a write when it was not valid (call_wants_write); else a read. */
 #include "cmd/declare.h"
 #include "cmd/hll.h"
 #include "cmd/support.h"
@@ -106,6 +107,16 @@ static enum result merge_all(struct call *c, uint8_t **registers, bool *any_dens
     return RES_OK;
 }
 
+static enum result keep_count(struct call *c, struct object *o, struct slice bytes, uint64_t count)
+{
+    struct hll h;
+    enum result r = hll_copy(&h, c->arena, bytes, (uint64_t)c->settings->hll_sparse_max_bytes);
+    if (r != RES_OK)
+        return r;
+    hll_keep_count(&h, count);
+    return store_set_string(c, o, slice_of(h.bytes, h.len), 0, PUT_KEEP_TTL | PUT_KEEP_ATTRIBUTES | PUT_RAW);
+}
+
 static enum result count_one(struct call *c)
 {
     struct store_key key;
@@ -115,16 +126,23 @@ static enum result count_one(struct call *c)
     bool ready = true;
     enum result r = arg_key(c, 1, &key);
     if (r == RES_OK)
-        r = store_read(c, &key, 0, &o);
+        r = c->overlay ? store_write(c, &key, &o) : store_read(c, &key, 0, &o);
+    if (r == RES_OK && c->overlay)
+        store_count_lookup(c, &o);
     if (r == RES_OK && o.exists)
         r = hll_bytes(c, &o, &bytes, &ready);
     if (r != RES_OK || !ready)
         return r;
     if (o.exists && !hll_known_count(bytes, &count)) {
         uint8_t registers[HLL_REGISTERS] = {0};
+        enum result writes = call_wants_write(c); /* before the work is done, which then is done once */
+        if (writes == RES_WOULD_BLOCK)
+            return writes;
         if (hll_merge(registers, bytes) != RES_OK)
             return reply_damaged(c);
         count = hll_count(registers);
+        if (writes == RES_OK && (r = keep_count(c, &o, bytes, count)) != RES_OK)
+            return r;
     }
     reply_integer(c->reply, (int64_t)count);
     return RES_OK;

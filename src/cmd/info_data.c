@@ -105,8 +105,12 @@ void info_compaction(struct info *i)
     info_add(i, "write_amplification:%.2f\r\n",
              e->flush_bytes ? (double)(e->flush_bytes + e->compaction_write_bytes) / (double)e->flush_bytes : 0);
     for (int n = 0; n < e->levels && n < ENGINE_LEVELS; n++)
-        info_add(i, "level%d:files=%" PRIu64 ",bytes=%" PRIu64 ",records=%" PRIu64 ",tombstones=%" PRIu64 "\r\n", n,
-                 e->level[n].files, e->level[n].bytes, e->level[n].records, e->level[n].tombstones);
+        info_add(i,
+                 "level%d:files=%" PRIu64 ",bytes=%" PRIu64 ",records=%" PRIu64 ",tombstones=%" PRIu64
+                 ",data_bytes=%" PRIu64 ",compression_ratio=%.2f\r\n",
+                 n, e->level[n].files, e->level[n].bytes, e->level[n].records, e->level[n].tombstones,
+                 e->level[n].data_bytes,
+                 e->level[n].bytes ? (double)e->level[n].data_bytes / (double)e->level[n].bytes : 0);
 }
 
 /* ---- ours: how commands run ---- */

@@ -157,7 +157,7 @@ void info_stats(struct info *i)
     info_add(i,
              "evicted_keys:0\r\nevicted_clients:%" PRIu64 "\r\ntotal_eviction_exceeded_time:0\r\n"
              "current_eviction_exceeded_time:0\r\n",
-             (uint64_t)0);
+             h->evicted);
     info_add(i, "keyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\n", e->keyspace_hits, e->keyspace_misses);
     info_add(i, "pubsub_channels:%" PRIu64 "\r\npubsub_patterns:%" PRIu64 "\r\npubsubshard_channels:%" PRIu64 "\r\n",
              h->pubsub_channels, h->pubsub_patterns, h->pubsub_shard_channels);

@@ -51,26 +51,50 @@ enum result list_key_finish(struct list_key *x, const char *event)
     return r;
 }
 
-void list_build(struct list *l, struct call *c, struct object *o)
+void list_build(struct list_builder *b, struct call *c, struct object *o)
 {
-    list_replace(l, c, o);
+    list_replace(&b->list, c, o);
+    b->waiting = 0;
+    b->waiting_bytes = 0;
     if (c->settings)
-        l->node_size = c->settings->list_max_listpack_size;
+        b->list.node_size = c->settings->list_max_listpack_size;
 }
 
 /* What Redis reckons with for the entry of an element beside its bytes, before it adds it to a node. */
 #define NODE_ENTRY 8
 
-enum result list_build_add(struct list *l, struct slice value)
+static enum result push_waiting(struct list_builder *b)
 {
-    enum result r = list_length(l) ? list_will_grow(l, 1, value.len + NODE_ENTRY) : RES_OK;
-    return r == RES_OK ? list_push(l, LIST_TAIL, value) : r;
+    size_t n = b->waiting;
+    b->waiting = 0;
+    b->waiting_bytes = 0;
+    return list_push_all(&b->list, LIST_TAIL, b->element, n);
 }
 
-enum result list_build_finish(struct list *l)
+enum result list_build_add(struct list_builder *b, struct slice value)
 {
-    enum result r = list_will_grow(l, 0, 0);
-    return r == RES_OK ? list_finish(l) : r;
+    struct list *l = &b->list;
+    enum result r = RES_OK;
+    if (list_length(l) + b->waiting)
+        r = list_will_grow(l, b->waiting + 1, b->waiting_bytes + value.len + NODE_ENTRY);
+    if (r == RES_OK && (value.len > LIST_SHORT || (list_length(l) + b->waiting) % LIST_BLOCK == 0))
+        r = push_waiting(b); /* a block is full */
+    if (r != RES_OK || value.len > LIST_SHORT)
+        return r == RES_OK ? list_push(l, LIST_TAIL, value) : r;
+    if (value.len)
+        memcpy(b->bytes[b->waiting], value.data, value.len);
+    b->element[b->waiting] = slice_of(b->bytes[b->waiting], value.len);
+    b->waiting++;
+    b->waiting_bytes += list_entry_size(value);
+    return RES_OK;
+}
+
+enum result list_build_finish(struct list_builder *b)
+{
+    enum result r = push_waiting(b);
+    if (r == RES_OK)
+        r = list_will_grow(&b->list, 0, 0);
+    return r == RES_OK ? list_finish(&b->list) : r;
 }
 
 enum result list_pop_many(struct call *c, struct list_key *x, enum list_end end, uint64_t n)
@@ -147,11 +171,10 @@ static enum result push(struct call *c, enum list_end end, bool only_existing)
     for (int i = 2; i < c->argc; i++)
         bytes += c->argv[i].len;
     r = list_will_grow(&x.list, (uint64_t)c->argc - 2, bytes);
-    for (int i = 2; r == RES_OK && i < c->argc; i++) {
-        r = list_push(&x.list, end, c->argv[i]);
-        if (unlikely(i % 256 == 0) && call_too_long(c))
-            return RES_WOULD_BLOCK;
-    }
+    if (r == RES_OK && c->argc == 3)
+        r = list_push(&x.list, end, c->argv[2]);
+    else if (r == RES_OK)
+        r = list_push_all(&x.list, end, c->argv + 2, (size_t)c->argc - 2);
     if (r != RES_OK)
         return r;
     reply_integer(c->reply, (int64_t)list_length(&x.list));
@@ -325,23 +348,74 @@ const struct command cmd_llen = {
     .run = run_llen,
 };
 
+struct range_stream {
+    struct list_key x;
+    struct list_cursor cursor;
+    bool opened;
+    uint64_t left; /* elements that the head of the reply has announced */
+};
+struct list_part {
+    uint64_t from, to;
+};
+
+static enum result range_open(struct call *c, void *state, const void *from)
+{
+    struct range_stream *s = state;
+    const struct list_part *part = from;
+    bool ready;
+    s->left = part->to - part->from;
+    enum result r = list_key_read(c, c->argv[1], &s->x, &ready);
+    if (r == RES_OK)
+        r = ready ? list_cursor_open(&s->cursor, &s->x.list, part->from, s->left, false) : RES_CORRUPT;
+    s->opened = r == RES_OK;
+    return r;
+}
+
+static enum result range_next(struct call *c, void *state)
+{
+    struct range_stream *s = state;
+    enum result r = list_cursor_next(&s->cursor);
+    if (r == RES_NOT_FOUND && s->left)
+        return RES_CORRUPT;
+    if (r != RES_OK)
+        return r;
+    s->left--;
+    reply_bulk(c->reply, s->cursor.value);
+    return RES_OK;
+}
+
+static void range_close(void *state)
+{
+    struct range_stream *s = state;
+    if (s->opened)
+        list_cursor_close(&s->cursor);
+}
+
+static const struct call_stream range_stream = {sizeof(struct range_stream), range_open, range_next, range_close};
+
 static enum result run_lrange(struct call *c)
 {
     struct list_key x;
-    bool ready;
+    bool ready, streams;
     int64_t start, stop;
-    uint64_t from, to;
+    struct list_part part;
     if (!arg_i64(c, 2, &start) || !arg_i64(c, 3, &stop))
         return RES_OK;
     enum result r = list_key_read(c, c->argv[1], &x, &ready);
     if (r != RES_OK || !ready)
         return r;
-    clip(start, stop, list_length(&x.list), &from, &to);
-    reply_array(c->reply, to - from);
-    if (from == to)
+    clip(start, stop, list_length(&x.list), &part.from, &part.to);
+    uint64_t n = part.to - part.from;
+    r = call_streams(c, n ? x.list.e.bytes / list_length(&x.list) * n : 0, &streams);
+    if (r != RES_OK)
+        return r;
+    reply_array(c->reply, n);
+    if (n == 0)
         return RES_OK;
+    if (streams)
+        return call_stream(c, &range_stream, &part);
     struct list_cursor w;
-    r = list_cursor_open(&w, &x.list, from, to - from, false);
+    r = list_cursor_open(&w, &x.list, part.from, n, false);
     if (r != RES_OK)
         return r;
     while ((r = list_cursor_next(&w)) == RES_OK)

@@ -19,10 +19,17 @@ enum result list_key_open(struct call *c, struct list_key *x) MUST_CHECK;
 /* Writes what has changed, with the event, and "del" when nothing is left. */
 enum result list_key_finish(struct list_key *x, const char *event) MUST_CHECK;
 /* A new list in the place of what o is, with the encoding that Redis' comes to while it is made of nodes: SORT with STORE,
- * RESTORE. */
-void list_build(struct list *l, struct call *c, struct object *o);
-enum result list_build_add(struct list *l, struct slice value) MUST_CHECK;
-enum result list_build_finish(struct list *l) MUST_CHECK;
+ * RESTORE. Short elements are gathered until they fill a block. */
+struct list_builder {
+    struct list list; /* first */
+    size_t waiting;
+    uint64_t waiting_bytes; /* as entries of Redis' listpack */
+    struct slice element[LIST_BLOCK];
+    uint8_t bytes[LIST_BLOCK][LIST_SHORT];
+};
+void list_build(struct list_builder *b, struct call *c, struct object *o);
+enum result list_build_add(struct list_builder *b, struct slice value) MUST_CHECK;
+enum result list_build_finish(struct list_builder *b) MUST_CHECK;
 static inline const char *list_pop_event(enum list_end end) { return end == LIST_HEAD ? "lpop" : "rpop"; }
 static inline const char *list_push_event(enum list_end end) { return end == LIST_HEAD ? "lpush" : "rpush"; }
 

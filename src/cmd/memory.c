@@ -128,11 +128,12 @@ static enum result memory_doctor(struct call *c)
     int found = 0;
     vitals_memory(c->shard, &m);
     double budget = (double)c->settings->maxmemory;
-    if ((double)m.used > budget && ++found)
+    if ((double)m.needed > budget && ++found)
         res = buf_printf(&text,
-                         "* The memory in use (%.1f MB) is above maxmemory (%.1f MB): writes are refused until it is "
-                         "below. Raise maxmemory, or lower cache-size or memtable-size.\n",
-                         (double)m.used / MIB, budget / MIB);
+                         "* The memory in use (%.1f MB, cached blocks aside) is above maxmemory (%.1f MB): writes are "
+                         "refused until it is "
+                         "below. Raise maxmemory, or lower memtable-size.\n",
+                         (double)m.needed / MIB, budget / MIB);
     if (res == RES_OK && (double)m.rss > 1.1 * budget && ++found)
         res = buf_printf(&text,
                          "* The resident memory (%.1f MB) is more than a tenth above maxmemory (%.1f MB). MEMORY "

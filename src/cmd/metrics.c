@@ -24,7 +24,7 @@ struct figures {
 typedef void family_fn(struct figures *f, const char *name);
 static family_fn build_info, memory_by_owner, connections, connections_accepted, connections_rejected, connections_cut,
     http_answers, command_durations, command_failures, command_rejections, errors, operations, keys, keys_with_expiry,
-    sstable_count, level_files, level_bytes, level_records, level_tombstones;
+    sstable_count, level_files, level_bytes, level_data_bytes, level_records, level_tombstones;
 
 /* ---- samples ---- */
 
@@ -70,14 +70,15 @@ static void memory_by_owner(struct figures *f, const char *name)
     const struct vitals_memory *m = &f->v.memory;
     const struct front_stats *s = &f->v.front;
     const struct engine_stats *e = &s->engine;
-    uint64_t heap = e->cache_bytes + e->index_bytes + e->filter_bytes + m->clients;
+    uint64_t blocks = e->cache_bytes - e->cache_fixed;
+    uint64_t named = s->memtable_bytes + s->log_ring_bytes + blocks + e->index_bytes + e->filter_bytes + m->clients;
     labelled(f, name, "owner", "memtables", s->memtable_bytes);
     labelled(f, name, "owner", "log-buffer", s->log_ring_bytes);
-    labelled(f, name, "owner", "cache", e->cache_bytes);
+    labelled(f, name, "owner", "cache", blocks);
     labelled(f, name, "owner", "indexes", e->index_bytes);
     labelled(f, name, "owner", "filters", e->filter_bytes);
     labelled(f, name, "owner", "clients", m->clients);
-    labelled(f, name, "owner", "other", m->heap.allocated > heap ? m->heap.allocated - heap : 0);
+    labelled(f, name, "owner", "other", m->used > named ? m->used - named : 0);
 }
 
 static void by_protocol(struct figures *f, const char *name, uint64_t all, uint64_t http)
@@ -104,6 +105,7 @@ static void connections_cut(struct figures *f, const char *name)
     labelled(f, name, "reason", "output-limit", f->v.net.cut_by_output_limit);
     labelled(f, name, "reason", "query-limit", f->v.net.cut_by_query_limit);
     labelled(f, name, "reason", "idle", f->v.net.timed_out);
+    labelled(f, name, "reason", "maxmemory-clients", f->v.net.evicted);
     labelled(f, name, "reason", "http-deadline", f->v.net.http_timed_out);
 }
 
@@ -243,6 +245,7 @@ static void sstable_count(struct figures *f, const char *name)
     }
 BY_LEVEL(level_files, files)
 BY_LEVEL(level_bytes, bytes)
+BY_LEVEL(level_data_bytes, data_bytes)
 BY_LEVEL(level_records, records)
 BY_LEVEL(level_tombstones, tombstones)
 

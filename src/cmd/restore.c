@@ -1,10 +1,7 @@
 /* RESTORE: a value from Redis' serialised form (proto/rdb.h).
  *
- * The bytes may come from anybody. They are read twice: once to see that they are whole and that no member is there twice,
- * when nothing has been written yet and the answer may be an error, and once to store them. */
-#include <stdlib.h>
-
-#include "base/hash.h"
+ * The bytes may come from anybody. They are read wholly, and looked at, before anything is written, since until then
+ * the answer may be an error; what has been read is then stored at once. */
 #include "cmd/declare.h"
 #include "cmd/lists.h"
 #include "cmd/set.h"
@@ -15,6 +12,9 @@
 #include "store/list.h"
 
 #define ASK_EVERY 64 /* items between two questions whether the run takes too long */
+/* More than these are not stored in the time that a run has on a reactor. */
+#define LONG_ITEMS 5000
+#define LONG_BYTES ((size_t)192 << 10)
 
 struct restore {
     struct slice value;
@@ -23,98 +23,125 @@ struct restore {
     int64_t ttl, idle; /* idle: -1: not given */
 };
 
-/* ---- looking at the bytes ---- */
+/* ---- reading the bytes ---- */
 
-#define NAME_BYTES 16 /* of a member, by which it is told apart */
+/* What a value consists of: strings (of which there is one) and lists are slices, sorted sets are entries, sets and
+ * hashes are elements. */
+struct items {
+    struct rdb_reader in;
+    size_t count, cap, size; /* bytes of one */
+    union {
+        void *any;
+        struct slice *text;
+        struct zset_entry *entry;
+        struct element *element;
+    } at;
+    size_t longest;            /* sorted sets: bytes of a member */
+    struct member_order order; /* what has members */
+};
 
-static int compare_names(const void *a, const void *b) { return memcmp(a, b, NAME_BYTES); }
+#define EXPECTED_MOST 65536 /* items for which room is made because the head tells of so many */
 
-static enum result note_name(struct buf *names, struct slice member)
+static size_t size_of_item(enum rdb_kind kind)
 {
-    static const struct hash_seed seed = {UINT64_C(0x6d656d6265727320), UINT64_C(0x746f6c6420617061)};
-    uint8_t name[NAME_BYTES];
-    hash_siphash128(&seed, member.data, member.len, name);
-    return buf_append(names, name, NAME_BYTES);
+    return kind == RDB_STRING || kind == RDB_LIST ? sizeof(struct slice)
+           : kind == RDB_ZSET                     ? sizeof(struct zset_entry)
+                                                  : sizeof(struct element);
 }
 
-static bool has_twins(struct buf *names)
+static enum result make_room(struct call *c, struct items *all)
 {
-    size_t n = names->len / NAME_BYTES;
-    if (n > 1)
-        qsort(names->data, n, NAME_BYTES, compare_names);
-    for (size_t i = 1; i < n; i++)
-        if (compare_names(names->data + (i - 1) * NAME_BYTES, names->data + i * NAME_BYTES) == 0)
-            return true;
-    return false;
+    uint64_t expected = all->in.expected < EXPECTED_MOST ? all->in.expected : EXPECTED_MOST;
+    size_t cap = all->cap ? all->cap * 2 : expected > 16 ? (size_t)expected : 16;
+    void *p = arena_alloc(c->arena, cap * all->size);
+    if (!p)
+        return RES_NO_MEMORY;
+    if (all->count)
+        memcpy(p, all->at.any, all->count * all->size);
+    all->at.any = p;
+    all->cap = cap;
+    return RES_OK;
 }
 
-static enum result look_at_items(struct call *c, struct rdb_reader *in, struct buf *names)
+static enum result keep(struct call *c, struct items *all, const struct rdb_item *item)
 {
-    struct rdb_item item;
-    enum result r;
-    while ((r = rdb_next(in, &item)) == RES_OK) {
-        if (in->given % ASK_EVERY == 0 && call_too_long(c))
-            return RES_WOULD_BLOCK;
-        if (in->kind == RDB_STRING && item.first.len > STORE_STRING_MAX)
-            return RES_CORRUPT;
-        if (in->kind != RDB_STRING && in->kind != RDB_LIST && (r = note_name(names, item.first)) != RES_OK)
+    if (all->in.kind == RDB_STRING && item->first.len > STORE_STRING_MAX)
+        return RES_CORRUPT;
+    if (all->count == all->cap) {
+        enum result r = make_room(c, all);
+        if (r != RES_OK)
             return r;
     }
-    return r == RES_NOT_FOUND ? RES_OK : r;
+    size_t i = all->count++;
+    if (all->in.kind == RDB_STRING || all->in.kind == RDB_LIST) {
+        all->at.text[i] = item->first;
+    } else if (all->in.kind == RDB_ZSET) {
+        all->at.entry[i] = (struct zset_entry){item->score, item->first};
+        all->longest = item->first.len > all->longest ? item->first.len : all->longest;
+    } else {
+        all->at.element[i] = (struct element){item->first, item->second, item->expire_ms};
+    }
+    return RES_OK;
+}
+
+static enum result order_members(struct call *c, struct items *all)
+{
+    struct member_names names = {all->at.any, all->size}; /* of elements: their key comes first */
+    bool twins;
+    if (all->in.kind == RDB_ZSET) {
+        zset_sort(all->at.entry, all->count);
+        names.first = &all->at.entry->member;
+    }
+    enum result r = member_order(c, &names, all->count, &all->order, &twins);
+    return r == RES_OK && twins ? RES_CORRUPT : r;
 }
 
 /* RES_CORRUPT: they are no value. */
-static enum result look_through(struct call *c, const struct restore *s)
-{
-    struct rdb_reader in;
-    struct buf names = BUF_INIT;
-    struct arena scratch;
-    arena_init(&scratch, 4096);
-    enum result r = rdb_open(&in, s->value, s->version, &scratch);
-    if (r == RES_UNSUPPORTED)
-        r = RES_CORRUPT;
-    if (r == RES_OK)
-        r = look_at_items(c, &in, &names);
-    if (r == RES_OK && has_twins(&names))
-        r = RES_CORRUPT;
-    buf_fini(&names);
-    arena_fini(&scratch);
-    return r;
-}
-
-/* ---- storing ---- */
-
-/* The next item to store; as rdb_next. */
-static enum result next(struct call *c, struct rdb_reader *in, struct rdb_item *item)
-{
-    enum result r = rdb_next(in, item);
-    return r == RES_OK && in->given % ASK_EVERY == 0 && call_too_long(c) ? RES_WOULD_BLOCK : r;
-}
-
-static enum result restore_string(struct call *c, struct rdb_reader *in, struct object *o, uint64_t expire_ms)
+static enum result read_items(struct call *c, const struct restore *s, struct items *all)
 {
     struct rdb_item item;
-    enum result r = rdb_next(in, &item);
-    return r == RES_OK ? store_set_string(c, o, item.first, expire_ms, 0) : r;
-}
-
-static enum result restore_list(struct call *c, struct rdb_reader *in, struct object *o, uint64_t expire_ms)
-{
-    struct list l;
-    struct rdb_item item;
-    enum result r;
-    list_build(&l, c, o);
-    while ((r = next(c, in, &item)) == RES_OK) {
-        /* in Redis' own nodes, or to be divided into such */
-        r = in->shape == SHAPE_STRINGS ? list_build_add(&l, item.first) : list_push(&l, LIST_TAIL, item.first);
-        if (r != RES_OK)
+    *all = (struct items){.count = 0};
+    enum result r = rdb_open(&all->in, s->value, s->version, c->arena);
+    if (r != RES_OK)
+        return r == RES_UNSUPPORTED ? RES_CORRUPT : r;
+    all->size = size_of_item(all->in.kind);
+    if ((all->in.expected > LONG_ITEMS || s->value.len > LONG_BYTES) && call_will_be_long(c))
+        return RES_WOULD_BLOCK;
+    while ((r = rdb_next(&all->in, &item)) == RES_OK) {
+        if (all->in.given % ASK_EVERY == 0 && call_too_long(c))
+            return RES_WOULD_BLOCK;
+        if ((r = keep(c, all, &item)) != RES_OK)
             return r;
     }
     if (r != RES_NOT_FOUND)
         return r;
-    if (in->nodes > 1)
-        l.e.encoding = ENCODING_QUICKLIST;
-    r = list_build_finish(&l);
+    return all->in.kind == RDB_STRING || all->in.kind == RDB_LIST ? RES_OK : order_members(c, all);
+}
+
+/* ---- storing ---- */
+
+static enum result restore_string(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
+{
+    return store_set_string(c, o, all->at.text[0], expire_ms, 0);
+}
+
+static enum result restore_list(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
+{
+    struct list_builder b;
+    enum result r = RES_OK;
+    list_build(&b, c, o);
+    if (all->in.shape != SHAPE_STRINGS) /* in Redis' own nodes; else to be divided into such */
+        r = list_push_all(&b.list, LIST_TAIL, all->at.text, all->count);
+    for (size_t i = 0; r == RES_OK && all->in.shape == SHAPE_STRINGS && i < all->count; i++) {
+        r = list_build_add(&b, all->at.text[i]);
+        if (i % ASK_EVERY == ASK_EVERY - 1 && r == RES_OK && call_too_long(c))
+            r = RES_WOULD_BLOCK;
+    }
+    if (r != RES_OK)
+        return r;
+    if (all->in.nodes > 1)
+        b.list.e.encoding = ENCODING_QUICKLIST;
+    r = list_build_finish(&b);
     return r == RES_OK && expire_ms ? store_set_expiry(c, o, expire_ms) : r;
 }
 
@@ -134,81 +161,72 @@ static enum object_encoding set_encoding(const struct call *c, const struct rdb_
     return in->expected <= (uint64_t)s->set_max_listpack_entries ? ENCODING_LISTPACK : ENCODING_HASHTABLE;
 }
 
-static enum result spill_many(struct elements *e, const struct rdb_reader *in)
-{
-    return in->expected > ELEMENTS_INLINE_COUNT ? elements_spill(e) : RES_OK;
-}
-
-static enum result restore_set(struct call *c, struct rdb_reader *in, struct object *o, uint64_t expire_ms)
+static enum result restore_set(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
 {
     struct elements e;
-    struct rdb_item item;
-    elements_replace(&e, c, o, &elements_of_set, set_encoding(c, in));
-    enum result r = spill_many(&e, in);
-    while (r == RES_OK && (r = next(c, in, &item)) == RES_OK)
-        r = set_add_new(&e, item.first);
-    if (r != RES_NOT_FOUND)
+    elements_replace(&e, c, o, &elements_of_set, set_encoding(c, &all->in));
+    enum result r = set_fill(&e, all->at.element, &all->order);
+    if (r != RES_OK)
         return r;
-    if (is_packed(in) && in->packed.form == PACKED_LISTPACK)
-        e.encoding = set_encoding(c, in);
+    if (is_packed(&all->in) && all->in.packed.form == PACKED_LISTPACK)
+        e.encoding = set_encoding(c, &all->in);
     return elements_finish_with(&e, expire_ms);
 }
 
-static enum result restore_field(struct elements *e, const struct rdb_reader *in, const struct rdb_item *item)
+/* Fields that have expired are not stored. */
+static enum result leave_expired(struct call *c, struct items *all)
 {
-    struct field_place p;
-    uint64_t longest = (uint64_t)e->c->settings->hash_max_listpack_value;
-    if (item->expire_ms && item->expire_ms < e->c->now_ms)
-        return RES_OK;
-    if (!is_packed(in) && (item->first.len > longest || item->second.len > longest))
-        e->encoding = ENCODING_HASHTABLE;
-    enum result r = hash_find(e, item->first, &p);
-    return r == RES_OK ? hash_put(e, &p, item->second, item->expire_ms) : r;
-}
-
-static enum result restore_hash(struct call *c, struct rdb_reader *in, struct object *o, uint64_t expire_ms)
-{
-    struct elements e;
-    struct rdb_item item;
-    elements_replace(&e, c, o, &elements_of_hash, ENCODING_LISTPACK);
-    enum result r = spill_many(&e, in);
-    while (r == RES_OK && (r = next(c, in, &item)) == RES_OK)
-        r = restore_field(&e, in, &item);
-    if (r != RES_NOT_FOUND)
-        return r;
-    if (e.count > (uint64_t)c->settings->hash_max_listpack_entries)
-        e.encoding = ENCODING_HASHTABLE;
-    return elements_finish_with(&e, expire_ms);
-}
-
-static enum result restore_zset(struct call *c, struct rdb_reader *in, struct object *o, uint64_t expire_ms)
-{
-    struct zset_list all = {.count = 0};
-    struct rdb_item item;
-    size_t longest = 0;
-    enum result r;
-    while ((r = next(c, in, &item)) == RES_OK) {
-        if (item.first.len > longest)
-            longest = item.first.len;
-        if ((r = zset_list_add(c, &all, (struct zset_entry){item.score, item.first}, false)) != RES_OK)
-            return r;
+    size_t n = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        const struct element *x = &all->at.element[i];
+        if (!x->expire_ms || x->expire_ms >= c->now_ms)
+            all->at.element[n++] = *x;
     }
-    if (r != RES_NOT_FOUND)
+    if (n == all->count)
+        return RES_OK;
+    all->count = n;
+    return order_members(c, all);
+}
+
+static enum object_encoding hash_encoding(const struct call *c, const struct items *all)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < all->count && !is_packed(&all->in); i++) {
+        const struct element *x = &all->at.element[i];
+        size_t len = x->key.len > x->value.len ? x->key.len : x->value.len;
+        longest = len > longest ? len : longest;
+    }
+    bool small = all->count <= (uint64_t)c->settings->hash_max_listpack_entries &&
+                 longest <= (uint64_t)c->settings->hash_max_listpack_value;
+    return small ? ENCODING_LISTPACK : ENCODING_HASHTABLE;
+}
+
+static enum result restore_hash(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
+{
+    struct elements e;
+    enum result r = leave_expired(c, all);
+    if (r != RES_OK)
         return r;
-    r = zset_store(c, o, all.entry, all.count,
-                   zset_encoding_for(zset_limits(c), all.count, is_packed(in) ? 0 : longest));
+    elements_replace(&e, c, o, &elements_of_hash, hash_encoding(c, all));
+    r = hash_fill(&e, all->at.element, &all->order);
+    return r == RES_OK ? elements_finish_with(&e, expire_ms) : r;
+}
+
+static enum result restore_zset(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
+{
+    enum object_encoding encoding =
+        zset_encoding_for(zset_limits(c), all->count, is_packed(&all->in) ? 0 : all->longest);
+    enum result r = zset_store(c, o, all->at.entry, all->count, encoding, &all->order);
     return r == RES_OK && expire_ms ? store_set_expiry(c, o, expire_ms) : r;
 }
 
-static enum result restore_value(struct call *c, const struct restore *s, struct object *o, uint64_t expire_ms)
+static enum result restore_value(struct call *c, struct items *all, struct object *o, uint64_t expire_ms)
 {
-    static enum result (*const by_kind[])(struct call *, struct rdb_reader *, struct object *, uint64_t) = {
+    static enum result (*const by_kind[])(struct call *, struct items *, struct object *, uint64_t) = {
         [RDB_STRING] = restore_string, [RDB_LIST] = restore_list, [RDB_SET] = restore_set,
         [RDB_ZSET] = restore_zset,     [RDB_HASH] = restore_hash,
     };
-    struct rdb_reader in;
-    enum result r = rdb_open(&in, s->value, s->version, c->arena);
-    return r == RES_OK ? by_kind[in.kind](c, &in, o, expire_ms) : r;
+    return by_kind[all->in.kind](c, all, o, expire_ms);
 }
 
 /* ---- the command ---- */
@@ -272,14 +290,14 @@ static uint64_t expiry_of(const struct call *c, const struct restore *s)
     return ms <= INT64_MAX ? ms : INT64_MAX;
 }
 
-static enum result put_in_place(struct call *c, const struct restore *s, struct object *o)
+static enum result put_in_place(struct call *c, const struct restore *s, struct items *all, struct object *o)
 {
     uint64_t expire_ms = expiry_of(c, s);
     bool existed = o->exists;
     enum result r = RES_OK;
     if (expire_ms && expire_ms <= c->now_ms)
         return existed ? delete_key(c, o) : RES_OK;
-    r = restore_value(c, s, o, expire_ms);
+    r = restore_value(c, all, o, expire_ms);
     if (r != RES_OK || !o->exists) /* all of its fields have expired */
         return r == RES_OK && existed ? key_event(c, EVENT_GENERIC, "del", o->key) : r;
     if (existed) /* Redis deletes it first */
@@ -292,6 +310,7 @@ static enum result put_in_place(struct call *c, const struct restore *s, struct 
 static enum result run_restore(struct call *c)
 {
     struct restore s;
+    struct items all;
     struct store_key key;
     struct object o;
     if (!parse(c, &s))
@@ -305,11 +324,11 @@ static enum result run_restore(struct call *c)
         return reply_error(c->reply, "BUSYKEY Target key name already exists.");
     if (!parse_rest(c, &s))
         return RES_OK;
-    r = look_through(c, &s);
+    r = read_items(c, &s, &all);
     if (r == RES_CORRUPT)
         return reply_error(c->reply, "ERR Bad data format");
     if (r == RES_OK)
-        r = put_in_place(c, &s, &o);
+        r = put_in_place(c, &s, &all, &o);
     if (r == RES_OK)
         reply_ok(c->reply);
     return r;

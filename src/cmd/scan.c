@@ -33,22 +33,89 @@ static enum result one_key(struct call *c, struct slice name, struct collector *
     return collect(c, keys, &entry);
 }
 
+/* Kept, until there are so many that the reply is to be a stream; then only counted. */
+struct listing {
+    struct collector keys;
+    uint64_t count, bytes;
+    bool streams;
+};
+
+static enum result list_key(struct call *c, void *arg, const struct store_scan_entry *entry)
+{
+    struct listing *l = arg;
+    if (!scan_wants(&l->keys.wanted, entry->key))
+        return RES_OK;
+    l->count++;
+    l->bytes += entry->key.len;
+    if (!l->streams && l->count % 4096 == 0) {
+        enum result r = call_streams(c, l->bytes, &l->streams);
+        if (r != RES_OK)
+            return r;
+    }
+    return l->streams ? RES_OK : gather(c, &l->keys.found, entry->key);
+}
+
+#define KEYS_STEP 256
+struct keys_stream {
+    struct scan_options wanted;
+    uint32_t keyspace;
+    uint64_t cursor, left;
+    bool over;
+};
+
+static enum result keys_open(struct call *c, void *state, const void *from)
+{
+    struct keys_stream *s = state;
+    const struct listing *l = from;
+    s->wanted = l->keys.wanted;
+    s->wanted.pattern = c->argv[1];
+    s->left = l->count;
+    return store_scan_begin(c, c->session->db, &s->keyspace);
+}
+
+static enum result say_key(struct call *c, void *arg, const struct store_scan_entry *entry)
+{
+    struct keys_stream *s = arg;
+    if (!scan_wants(&s->wanted, entry->key))
+        return RES_OK;
+    if (!s->left--)
+        return RES_CORRUPT;
+    reply_bulk(c->reply, entry->key);
+    return RES_OK;
+}
+
+static enum result keys_next(struct call *c, void *state)
+{
+    struct keys_stream *s = state;
+    if (s->over)
+        return s->left ? RES_CORRUPT : RES_NOT_FOUND;
+    enum result r = store_scan_step(c, s->keyspace, &s->cursor, KEYS_STEP, say_key, s);
+    s->over = s->cursor == 0;
+    return r;
+}
+
+static void keys_close(void *state) { (void)state; }
+
+static const struct call_stream keys_stream = {sizeof(struct keys_stream), keys_open, keys_next, keys_close};
+
 static enum result run_keys(struct call *c)
 {
     struct slice pattern = c->argv[1];
-    struct collector keys = {.wanted = {.pattern = pattern, .all = slice_eq(pattern, SLICE_LIT("*"))}};
+    struct listing l = {.keys.wanted = {.pattern = pattern, .all = slice_eq(pattern, SLICE_LIT("*"))}};
+    struct collector *keys = &l.keys;
     bool exact;
-    gather_init(&keys.found);
+    gather_init(&keys->found);
     uint8_t *literal = arena_alloc(c->arena, pattern.len + 1);
     if (!literal)
         return RES_NO_MEMORY;
     size_t len = glob_prefix(pattern, literal, &exact);
-    enum result r =
-        exact ? one_key(c, slice_of(literal, len), &keys) : store_each_key(c, c->session->db, collect, &keys);
+    enum result r = exact ? one_key(c, slice_of(literal, len), keys) : store_each_key(c, c->session->db, list_key, &l);
     if (r != RES_OK)
         return r;
-    reply_array(c->reply, keys.found.count);
-    reply_gathered(c, &keys.found);
+    reply_array(c->reply, l.streams ? l.count : keys->found.count);
+    if (l.streams)
+        return call_stream(c, &keys_stream, &l);
+    reply_gathered(c, &keys->found);
     return RES_OK;
 }
 

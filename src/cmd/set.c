@@ -188,15 +188,60 @@ static enum result run_scard(struct call *c)
     return r;
 }
 
+struct members_stream {
+    struct collection x;
+    struct member_walk walk;
+    uint64_t left; /* members that the head of the reply has announced */
+};
+
+static enum result members_open(struct call *c, void *state, const void *from)
+{
+    struct members_stream *s = state;
+    bool ready;
+    (void)from;
+    enum result r = collection_read(c, c->argv[1], &elements_of_set, &s->x, &ready);
+    if (r == RES_OK)
+        r = ready ? member_walk_open(&s->walk, &s->x.e, 0) : RES_CORRUPT;
+    s->left = s->x.e.count;
+    return r;
+}
+
+static enum result members_next(struct call *c, void *state)
+{
+    struct members_stream *s = state;
+    enum result r = member_walk_next(&s->walk);
+    if (r == RES_NOT_FOUND && s->left)
+        return RES_CORRUPT;
+    if (r != RES_OK)
+        return r;
+    if (!s->left--)
+        return RES_CORRUPT;
+    reply_bulk(c->reply, s->walk.element.key);
+    return RES_OK;
+}
+
+static void members_close(void *state) { member_walk_close(&((struct members_stream *)state)->walk); }
+
+static const struct call_stream members_stream = {sizeof(struct members_stream), members_open, members_next,
+                                                  members_close};
+
+enum result set_reply(struct elements *e)
+{
+    struct call *c = e->c;
+    bool streams;
+    enum result r = call_streams(c, e->bytes, &streams);
+    if (r != RES_OK)
+        return r;
+    c->reply->ops->set(c->reply, (size_t)e->count);
+    return streams ? call_stream(c, &members_stream, NULL) : set_reply_members(e);
+}
+
 static enum result run_smembers(struct call *c)
 {
     struct collection x;
     bool ready;
     enum result r = collection_read(c, c->argv[1], &elements_of_set, &x, &ready);
-    if (r != RES_OK || !ready)
-        return r;
-    c->reply->ops->set(c->reply, (size_t)x.e.count);
-    return set_reply_members(&x.e);
+    return r == RES_OK && ready ? set_reply(&x.e) : r;
 }
 
 static enum result show_member(struct call *c, struct gathered *found, const struct element *x)

@@ -158,6 +158,39 @@ enum result set_add_new(struct elements *e, struct slice member)
     return r;
 }
 
+/* What adding one by one would come to; each step is one of those above. */
+static enum object_encoding grown_encoding(const struct call *c, enum object_encoding encoding,
+                                           const struct element *in, size_t n)
+{
+    const struct settings *s = c->settings;
+    const uint64_t entries = (uint64_t)s->set_max_listpack_entries, limit = (uint64_t)s->set_max_listpack_value;
+    size_t longest = 0; /* of those before */
+    for (size_t i = 0; i < n && encoding != ENCODING_HASHTABLE; i++) {
+        int64_t ignored;
+        size_t len = in[i].key.len;
+        if (encoding == ENCODING_INTSET && !is_integer(in[i].key, &ignored))
+            encoding = len <= limit && longest <= limit ? ENCODING_LISTPACK : ENCODING_HASHTABLE;
+        if (encoding == ENCODING_LISTPACK && (i >= entries || len > limit))
+            encoding = ENCODING_HASHTABLE;
+        if (encoding == ENCODING_INTSET && i + 1 > intset_limit(c))
+            encoding = ENCODING_HASHTABLE;
+        longest = len > longest ? len : longest;
+    }
+    return encoding;
+}
+
+enum result set_fill(struct elements *e, const struct element *in, const struct member_order *order)
+{
+    enum result r = RES_OK;
+    if (!elements_fit(e, in, order->count)) {
+        e->encoding = grown_encoding(e->c, e->encoding, in, order->count);
+        return members_fill(e, in, order);
+    }
+    for (size_t i = 0; r == RES_OK && i < order->count; i++) /* an intset is in its own order */
+        r = set_add_new(e, in[i].key);
+    return r;
+}
+
 /* ---- intsets as a whole ---- */
 
 struct numbered {

@@ -1,28 +1,57 @@
 /* SINTER, SUNION, SDIFF and their STORE and CARD forms.
  *
- * An intersection goes through the smallest set and asks the others, a difference goes through the first and asks the others:
- * all sets are in the same order on disk (elements.h), so what is asked for lies close together. A union merges the sets in
- * that order, those that are inline sorted first, so that no table of what has been seen is needed. */
+ * A cursor gives the members of the result one after the other, in memory that does not grow with them. All sets are in the
+ * same order on disk (elements.h). A union merges them in that order, those that are inline sorted first; an intersection
+ * goes through the smallest set, a difference through the first, and looks into the others: it moves along with them, or,
+ * where they are far larger, asks them.
+ *
+ * A reply begins with the number of its members. They are kept until there are so many that the reply is to be a stream
+ * (EXECUTION, rule 16); from then on they are counted, and found a second time while the client takes them. */
 #include <stdlib.h>
 
 #include "base/num.h"
 #include "cmd/declare.h"
 #include "cmd/set.h"
 
-/* The sets of a request; missing keys are empty ones. */
-struct operands {
-    struct collection *sets;
-    size_t count;
-    struct collection **order; /* how they are gone through */
+#define MOVES_FROM 4096 /* members; a set of fewer is done where questions are cheap (call.c) */
+#define ASK_COST 4      /* else to ask a set for a member is like moving over so many of its members */
+
+enum operation { UNION, INTER, DIFF };
+
+struct named {
+    struct slice sort_key, member;
+};
+/* A set in the order of sort keys. */
+struct source {
+    struct member_walk walk; /* pieces */
+    struct named *list;      /* inline: sorted */
+    size_t at, count;
+    bool pieces, ended;
+    uint64_t turn; /* of a union: when it was among the least */
+    struct named here;
 };
 
-/* What happens to a member of the result. */
-typedef enum result result_fn(struct call *c, void *arg, struct slice member);
+/* The sets of a request, of which missing keys are empty ones, and what is found in them. */
+struct algebra {
+    enum operation operation;
+    size_t count;
+    struct collection *sets;
+    struct collection **order; /* how they are gone through */
+    bool nothing;              /* will be found, which is plain from the start */
+    bool asks;                 /* the others for each member; else it moves along with them */
+    struct member_walk walk;   /* of the first in order; not of a union */
+    struct source *sources;    /* NULL: it asks */
+    size_t from, opened;       /* those of order[from] to before order[opened] are open */
+    uint64_t turn, steps;
+    struct arena scratch; /* for questions */
+};
 
-static enum result open_operands(struct call *c, int from, size_t count, struct operands *out, bool *ready)
+static enum result open_sets(struct call *c, int from, size_t count, enum operation operation, struct algebra *out,
+                             bool *ready)
 {
     *ready = true;
-    out->count = count;
+    *out = (struct algebra){.operation = operation, .count = count};
+    arena_init(&out->scratch, 1024);
     out->sets = arena_alloc(c->arena, count * sizeof *out->sets);
     out->order = arena_alloc(c->arena, count * sizeof *out->order);
     if (!out->sets || !out->order)
@@ -38,79 +67,7 @@ static enum result open_operands(struct call *c, int from, size_t count, struct 
     return RES_OK;
 }
 
-/* ---- intersection and difference ---- */
-
-static int by_size(const void *a, const void *b)
-{
-    uint64_t x = (*(struct collection *const *)a)->e.count, y = (*(struct collection *const *)b)->e.count;
-    return (x > y) - (x < y);
-}
-
-static int by_size_down(const void *a, const void *b) { return by_size(b, a); }
-
-/* Whether all of, or any of, the sets behind the first in order have the member. */
-static enum result others_have(const struct operands *in, struct slice member, bool all, bool *answer)
-{
-    *answer = all;
-    for (size_t i = 1; i < in->count && *answer == all; i++) {
-        enum result r = member_has(&in->order[i]->e, member, answer);
-        if (r != RES_OK)
-            return r;
-    }
-    return RES_OK;
-}
-
-/* Members of the first set that the others all have (inter) or that none of them has. */
-static enum result sift(struct call *c, const struct operands *in, bool inter, result_fn *result, void *arg)
-{
-    struct member_walk w;
-    enum result r = member_walk_open(&w, &in->order[0]->e, 0);
-    if (r != RES_OK)
-        return r;
-    unsigned n = 0;
-    while ((r = member_walk_next(&w)) == RES_OK) {
-        bool have;
-        if ((r = others_have(in, w.element.key, inter, &have)) != RES_OK)
-            break;
-        if (have == inter && (r = result(c, arg, w.element.key)) != RES_OK)
-            break;
-        if (++n % 64 == 0 && call_too_long(c)) {
-            r = RES_WOULD_BLOCK;
-            break;
-        }
-    }
-    member_walk_close(&w);
-    return r == RES_NOT_FOUND ? RES_OK : r;
-}
-
-static enum result intersect(struct call *c, struct operands *in, result_fn *result, void *arg)
-{
-    qsort(in->order, in->count, sizeof *in->order, by_size);
-    return in->order[0]->e.count ? sift(c, in, true, result, arg) : RES_OK;
-}
-
-static enum result subtract(struct call *c, struct operands *in, result_fn *result, void *arg)
-{
-    for (size_t i = 1; i < in->count; i++)
-        if (slice_eq(in->sets[i].key.user, in->sets[0].key.user))
-            return RES_OK;
-    qsort(in->order + 1, in->count - 1, sizeof *in->order, by_size_down);
-    return sift(c, in, false, result, arg);
-}
-
-/* ---- union ---- */
-
-struct named {
-    struct slice sort_key, member;
-};
-/* A set in the order of sort keys. */
-struct source {
-    struct member_walk walk; /* pieces */
-    struct named *list;      /* inline: sorted */
-    size_t at, count;
-    bool pieces, ended;
-    struct named here;
-};
+/* ---- a set in order ---- */
 
 static int by_sort_key(const void *a, const void *b)
 {
@@ -159,127 +116,274 @@ static enum result source_open(struct elements *e, struct source *s)
     return r == RES_OK ? source_next(s) : r;
 }
 
-/* The source that comes first; NULL: all have ended. */
-static struct source *least(struct source *s, size_t count)
+/* ---- the cursor ---- */
+
+static int by_size(const void *a, const void *b)
 {
-    struct source *first = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (!s[i].ended && (!first || slice_cmp(s[i].here.sort_key, first->here.sort_key) < 0))
-            first = &s[i];
-    return first;
+    uint64_t x = (*(struct collection *const *)a)->e.count, y = (*(struct collection *const *)b)->e.count;
+    return (x > y) - (x < y);
 }
 
-static enum result merge(struct call *c, struct source *s, size_t count, result_fn *result, void *arg)
+static int by_size_down(const void *a, const void *b) { return by_size(b, a); }
+
+static void put_in_order(struct algebra *a)
 {
-    struct source *first;
-    uint8_t bytes[MEMBER_KEY_MAX];
-    for (unsigned n = 0; (first = least(s, count)) != NULL; n++) {
-        enum result r = result(c, arg, first->here.member);
-        size_t len = first->here.sort_key.len;
-        memcpy(bytes, first->here.sort_key.data, len);
-        for (size_t i = 0; r == RES_OK && i < count; i++)
-            if (!s[i].ended && slice_eq(s[i].here.sort_key, slice_of(bytes, len)))
-                r = source_next(&s[i]);
-        if (r != RES_OK)
-            return r;
-        if (n % 64 == 63 && call_too_long(c))
-            return RES_WOULD_BLOCK;
-    }
-    return RES_OK;
+    if (a->operation == INTER)
+        qsort(a->order, a->count, sizeof *a->order, by_size);
+    else if (a->operation == DIFF)
+        qsort(a->order + 1, a->count - 1, sizeof *a->order, by_size_down);
+    a->nothing = a->operation != UNION && !a->order[0]->e.count;
+    for (size_t i = 1; a->operation == DIFF && i < a->count; i++)
+        a->nothing |= slice_eq(a->sets[i].key.user, a->sets[0].key.user);
 }
 
-static enum result unite(struct call *c, struct operands *in, result_fn *result, void *arg)
+static bool better_asks(const struct algebra *a)
 {
-    struct source *sources = arena_alloc(c->arena, in->count * sizeof *sources);
-    if (!sources)
-        return RES_NO_MEMORY;
-    size_t opened = 0;
+    uint64_t others = 0, first = a->order[0]->e.count;
+    if (first < MOVES_FROM || !a->order[0]->e.pieces) /* what is inline has an order of its own */
+        return true;
+    for (size_t i = 1; i < a->count; i++)
+        others += a->order[i]->e.count;
+    return others / ASK_COST > first;
+}
+
+static enum result algebra_begin(struct call *c, struct algebra *a)
+{
     enum result r = RES_OK;
-    for (; r == RES_OK && opened < in->count; opened++)
-        r = source_open(&in->sets[opened].e, &sources[opened]);
-    if (r == RES_OK)
-        r = merge(c, sources, in->count, result, arg);
-    for (size_t i = 0; i < opened; i++)
-        if (sources[i].pieces)
-            member_walk_close(&sources[i].walk);
+    put_in_order(a);
+    if (a->nothing)
+        return RES_OK;
+    if (a->operation != UNION) {
+        a->from = a->opened = 1;
+        a->asks = better_asks(a);
+        r = member_walk_open(&a->walk, &a->order[0]->e, 0);
+    }
+    if (r != RES_OK || a->asks)
+        return r;
+    a->sources = arena_alloc(c->arena, a->count * sizeof *a->sources);
+    if (!a->sources)
+        return RES_NO_MEMORY;
+    for (; r == RES_OK && a->opened < a->count; a->opened++)
+        r = source_open(&a->order[a->opened]->e, &a->sources[a->opened]);
     return r;
 }
 
-typedef enum result algebra_fn(struct call *c, struct operands *in, result_fn *result, void *arg);
-
-/* ---- as a reply ---- */
-
-static enum result gather_member(struct call *c, void *arg, struct slice member) { return gather(c, arg, member); }
-
-static enum result reply_algebra(struct call *c, algebra_fn *algebra)
+static void algebra_end(struct algebra *a)
 {
-    struct operands in;
-    struct gathered found;
-    bool ready;
-    gather_init(&found);
-    enum result r = open_operands(c, 1, (size_t)c->argc - 1, &in, &ready);
-    if (r != RES_OK || !ready)
-        return r;
-    if (in.count == 1) {
-        c->reply->ops->set(c->reply, (size_t)in.sets[0].e.count);
-        return set_reply_members(&in.sets[0].e);
+    member_walk_close(&a->walk);
+    for (size_t i = a->from; i < a->opened; i++)
+        if (a->sources && a->sources[i].pieces)
+            member_walk_close(&a->sources[i].walk);
+    arena_fini(&a->scratch);
+}
+
+static bool takes_too_long(struct call *c, struct algebra *a) { return ++a->steps % 64 == 0 && call_too_long(c); }
+
+/* The least member of all; those that had the last one move on first. */
+static enum result next_of_all(struct call *c, struct algebra *a, struct slice *member)
+{
+    const struct source *first = NULL;
+    uint64_t last = a->turn++;
+    if (takes_too_long(c, a))
+        return RES_WOULD_BLOCK;
+    for (size_t i = 0; i < a->count; i++) {
+        struct source *s = &a->sources[i];
+        enum result r = last && s->turn == last ? source_next(s) : RES_OK;
+        if (r != RES_OK)
+            return r;
+        int order = s->ended ? 1 : first ? slice_cmp(s->here.sort_key, first->here.sort_key) : -1;
+        if (order < 0) {
+            first = s;
+            a->turn++;
+        }
+        if (order <= 0)
+            s->turn = a->turn;
     }
-    if ((r = algebra(c, &in, gather_member, &found)) != RES_OK)
-        return r;
-    c->reply->ops->set(c->reply, found.count);
-    reply_gathered(c, &found);
+    if (!first)
+        return RES_NOT_FOUND;
+    *member = first->here.member;
     return RES_OK;
 }
 
-static enum result run_sinter(struct call *c) { return reply_algebra(c, intersect); }
-static enum result run_sunion(struct call *c) { return reply_algebra(c, unite); }
-static enum result run_sdiff(struct call *c) { return reply_algebra(c, subtract); }
+static enum result ask(struct call *c, struct algebra *a, size_t i, bool *has)
+{
+    struct arena *arena = c->arena;
+    if (a->steps % 64 == 0)
+        arena_reset(&a->scratch);
+    c->arena = &a->scratch;
+    enum result r = member_has(&a->order[i]->e, a->walk.element.key, has);
+    c->arena = arena;
+    return r;
+}
+
+static enum result move_along(struct algebra *a, size_t i, bool *has)
+{
+    struct source *s = &a->sources[i];
+    int order = 1;
+    while (!s->ended && (order = slice_cmp(s->here.sort_key, a->walk.sort_key)) < 0) {
+        enum result r = source_next(s);
+        if (r != RES_OK)
+            return r;
+    }
+    *has = !s->ended && order == 0;
+    return RES_OK;
+}
+
+/* The next member of the first set that the others all have (INTER), or that none of them has. */
+static enum result next_of_first(struct call *c, struct algebra *a, struct slice *member)
+{
+    bool all = a->operation == INTER;
+    for (bool have = !all; have != all;) {
+        if (takes_too_long(c, a))
+            return RES_WOULD_BLOCK;
+        enum result r = member_walk_next(&a->walk);
+        have = all;
+        for (size_t i = 1; r == RES_OK && i < a->count && have == all; i++)
+            r = a->asks ? ask(c, a, i, &have) : move_along(a, i, &have);
+        if (r != RES_OK)
+            return r;
+    }
+    *member = a->walk.element.key;
+    return RES_OK;
+}
+
+/* RES_NOT_FOUND: that was all. The member lives until the next one is asked for. */
+static enum result algebra_next(struct call *c, struct algebra *a, struct slice *member)
+{
+    if (a->nothing)
+        return RES_NOT_FOUND;
+    return a->operation == UNION ? next_of_all(c, a, member) : next_of_first(c, a, member);
+}
+
+/* ---- as a reply ---- */
+
+/* What the head of a reply needs: all members, or their number where there are many. */
+struct found {
+    struct gathered members;
+    uint64_t count, bytes;
+    bool streams;
+};
+
+static enum result find_all(struct call *c, struct algebra *a, struct found *f)
+{
+    struct slice member;
+    enum result r = algebra_begin(c, a);
+    while (r == RES_OK && (r = algebra_next(c, a, &member)) == RES_OK) {
+        f->bytes += member.len;
+        if (++f->count % 1024 == 0 && !f->streams)
+            r = call_streams(c, f->bytes, &f->streams);
+        if (r == RES_OK && !f->streams)
+            r = gather(c, &f->members, member);
+    }
+    return r == RES_NOT_FOUND ? RES_OK : r;
+}
+
+struct algebra_stream {
+    struct algebra a;
+    uint64_t left; /* members that the head of the reply has announced */
+};
+
+static enum result stream_open(struct call *c, void *state, const void *from)
+{
+    struct algebra_stream *s = state;
+    const struct algebra_stream *wanted = from;
+    bool ready;
+    s->left = wanted->left;
+    enum result r = open_sets(c, 1, (size_t)c->argc - 1, wanted->a.operation, &s->a, &ready);
+    if (r == RES_OK)
+        r = ready ? algebra_begin(c, &s->a) : RES_CORRUPT;
+    return r;
+}
+
+static enum result stream_next(struct call *c, void *state)
+{
+    struct algebra_stream *s = state;
+    struct slice member;
+    enum result r = algebra_next(c, &s->a, &member);
+    if (r == RES_NOT_FOUND && s->left)
+        return RES_CORRUPT;
+    if (r != RES_OK)
+        return r;
+    if (!s->left--)
+        return RES_CORRUPT;
+    reply_bulk(c->reply, member);
+    return RES_OK;
+}
+
+static void stream_close(void *state) { algebra_end(&((struct algebra_stream *)state)->a); }
+
+static const struct call_stream algebra_stream = {sizeof(struct algebra_stream), stream_open, stream_next,
+                                                  stream_close};
+
+static enum result reply_found(struct call *c, struct algebra *a)
+{
+    if (a->count == 1)
+        return set_reply(&a->sets[0].e);
+    struct found f = {.count = 0};
+    gather_init(&f.members);
+    enum result r = find_all(c, a, &f);
+    if (r != RES_OK)
+        return r;
+    c->reply->ops->set(c->reply, (size_t)f.count);
+    if (f.streams)
+        return call_stream(c, &algebra_stream, &(struct algebra_stream){.a.operation = a->operation, .left = f.count});
+    reply_gathered(c, &f.members);
+    return RES_OK;
+}
+
+static enum result reply_algebra(struct call *c, enum operation operation)
+{
+    struct algebra a;
+    bool ready;
+    enum result r = open_sets(c, 1, (size_t)c->argc - 1, operation, &a, &ready);
+    if (r == RES_OK && ready)
+        r = reply_found(c, &a);
+    algebra_end(&a);
+    return r;
+}
+
+static enum result run_sinter(struct call *c) { return reply_algebra(c, INTER); }
+static enum result run_sunion(struct call *c) { return reply_algebra(c, UNION); }
+static enum result run_sdiff(struct call *c) { return reply_algebra(c, DIFF); }
 
 /* ---- stored ---- */
 
-struct stored {
-    struct elements *e;
-    bool only_integers;
-};
-
-static enum result store_member(struct call *c, void *arg, struct slice member)
-{
-    struct stored *to = arg;
-    int64_t ignored;
-    (void)c;
-    if (to->only_integers && (member.len > NUM_I64_MAX || num_parse_i64(member, &ignored) != RES_OK))
-        to->only_integers = false;
-    return set_add_new(to->e, member);
-}
-
 /* What Redis starts an intersection as. */
-static enum object_encoding smallest_is(const struct operands *in)
+static enum object_encoding smallest_is(const struct algebra *a)
 {
-    const struct collection *least = &in->sets[0];
-    for (size_t i = 1; i < in->count; i++)
-        if (in->sets[i].e.count < least->e.count)
-            least = &in->sets[i];
+    const struct collection *least = &a->sets[0];
+    for (size_t i = 1; i < a->count; i++)
+        if (a->sets[i].e.count < least->e.count)
+            least = &a->sets[i];
     return least->o.exists && least->e.encoding == ENCODING_INTSET ? ENCODING_INTSET : ENCODING_LISTPACK;
 }
 
-static enum result store_algebra(struct call *c, algebra_fn *algebra, const char *event)
+static enum result store_members(struct call *c, struct algebra *a, struct elements *to)
 {
-    struct operands in;
+    bool only_integers = true;
+    int64_t ignored;
+    struct slice member;
+    enum result r = algebra_begin(c, a);
+    while (r == RES_OK && (r = algebra_next(c, a, &member)) == RES_OK) {
+        if (only_integers && (member.len > NUM_I64_MAX || num_parse_i64(member, &ignored) != RES_OK))
+            only_integers = false;
+        r = set_add_new(to, member);
+    }
+    if (r == RES_NOT_FOUND)
+        r = a->operation == INTER && to->count && only_integers ? set_becomes_intset(to) : RES_OK;
+    return r;
+}
+
+static enum result store_found(struct call *c, struct algebra *a, const char *event)
+{
     struct collection to;
-    bool ready, inter = algebra == intersect;
-    enum result r = open_operands(c, 2, (size_t)c->argc - 2, &in, &ready);
-    if (r != RES_OK || !ready)
-        return r;
-    r = arg_key(c, 1, &to.key);
+    enum result r = arg_key(c, 1, &to.key);
     if (r == RES_OK)
         r = store_write(c, &to.key, &to.o);
     if (r != RES_OK)
         return r;
-    elements_replace(&to.e, c, &to.o, &elements_of_set, inter ? smallest_is(&in) : ENCODING_INTSET);
-    struct stored stored = {.e = &to.e, .only_integers = true};
-    r = algebra(c, &in, store_member, &stored);
-    if (r == RES_OK && inter && to.e.count && stored.only_integers)
-        r = set_becomes_intset(&to.e);
+    elements_replace(&to.e, c, &to.o, &elements_of_set, a->operation == INTER ? smallest_is(a) : ENCODING_INTSET);
+    r = store_members(c, a, &to.e);
     if (r == RES_OK)
         r = collection_store(&to, EVENT_SET, event);
     if (r == RES_OK)
@@ -287,23 +391,34 @@ static enum result store_algebra(struct call *c, algebra_fn *algebra, const char
     return r;
 }
 
-static enum result run_sinterstore(struct call *c) { return store_algebra(c, intersect, "sinterstore"); }
-static enum result run_sunionstore(struct call *c) { return store_algebra(c, unite, "sunionstore"); }
-static enum result run_sdiffstore(struct call *c) { return store_algebra(c, subtract, "sdiffstore"); }
+static enum result store_algebra(struct call *c, enum operation operation, const char *event)
+{
+    struct algebra a;
+    bool ready;
+    enum result r = open_sets(c, 2, (size_t)c->argc - 2, operation, &a, &ready);
+    if (r == RES_OK && ready)
+        r = store_found(c, &a, event);
+    algebra_end(&a);
+    return r;
+}
+
+static enum result run_sinterstore(struct call *c) { return store_algebra(c, INTER, "sinterstore"); }
+static enum result run_sunionstore(struct call *c) { return store_algebra(c, UNION, "sunionstore"); }
+static enum result run_sdiffstore(struct call *c) { return store_algebra(c, DIFF, "sdiffstore"); }
 
 /* ---- SINTERCARD ---- */
 
-struct counter {
-    uint64_t count, limit;
-};
-
-static enum result count_member(struct call *c, void *arg, struct slice member)
+static enum result count_found(struct call *c, struct algebra *a, uint64_t limit)
 {
-    struct counter *n = arg;
-    (void)c;
-    (void)member;
-    n->count++;
-    return n->limit && n->count == n->limit ? RES_NOT_FOUND : RES_OK; /* ends the walk */
+    struct slice member;
+    uint64_t n = 0;
+    enum result r = algebra_begin(c, a);
+    while (r == RES_OK && (!limit || n < limit) && (r = algebra_next(c, a, &member)) == RES_OK)
+        n++;
+    if (r != RES_OK && r != RES_NOT_FOUND)
+        return r;
+    reply_integer(c->reply, (int64_t)n);
+    return RES_OK;
 }
 
 static enum result run_sintercard(struct call *c)
@@ -324,14 +439,12 @@ static enum result run_sintercard(struct call *c)
         if (limit < 0)
             return reply_error(c->reply, negative);
     }
-    struct operands in;
+    struct algebra a;
     bool ready;
-    struct counter n = {.limit = (uint64_t)limit};
-    enum result r = open_operands(c, 2, (size_t)keys, &in, &ready);
+    enum result r = open_sets(c, 2, (size_t)keys, INTER, &a, &ready);
     if (r == RES_OK && ready)
-        r = intersect(c, &in, count_member, &n);
-    if (r == RES_OK && ready)
-        reply_integer(c->reply, (int64_t)n.count);
+        r = count_found(c, &a, (uint64_t)limit);
+    algebra_end(&a);
     return r;
 }
 

@@ -141,7 +141,7 @@ static enum result run_spop(struct call *c)
 const struct command cmd_spop = {
     .name = "spop",
     .arity = -2,
-    .flags = CMD_WRITE | CMD_FAST,
+    .flags = CMD_WRITE | CMD_FAST | CMD_UNBUNDLED, /* takes from a list: store/ahead.h */
     .acl = ACL_SET,
     .group = "set",
     .since = "1.0.0",

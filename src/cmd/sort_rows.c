@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/bytes.h"
+
 #define DEAD_BYTES ((size_t)1 << 20) /* are not worth moving the others */
 
 void sort_rows_init(struct sort_rows *s, size_t most)
@@ -15,6 +17,8 @@ void sort_rows_fini(struct sort_rows *s)
 {
     free(s->row);
     s->row = NULL;
+    free(s->places);
+    s->places = s->in_order = NULL;
     arena_fini(&s->bytes);
 }
 
@@ -41,8 +45,6 @@ static int compare(const struct sort_rows *s, const struct sort_row *a, const st
         return s->descending ? -order : order;
     return a->index > b->index ? 1 : -1;
 }
-
-static int compare_rows(const void *a, const void *b, void *rows) { return a == b ? 0 : compare(rows, a, b); }
 
 /* ---- a heap: the last in order is the first to go ---- */
 
@@ -130,8 +132,93 @@ enum result sort_rows_add(struct sort_rows *s, struct sort_row row)
     return RES_OK;
 }
 
-void sort_rows_finish(struct sort_rows *s)
+/* ---- all in order ----
+ *
+ * What is sorted is small: a number that goes with the order of the row, and where the row is. Rows are compared where the
+ * numbers are equal. Merges of ever longer runs, begun with runs of RUN that are put in order one by one. */
+
+#define RUN 8
+
+struct sort_place {
+    uint64_t key; /* less: the row comes first */
+    const struct sort_row *row;
+};
+
+static uint64_t key_of_bytes(struct slice text)
 {
-    if (s->count)
-        qsort_r(s->row, s->count, sizeof *s->row, compare_rows, s);
+    uint8_t first[8] = {0};
+    if (text.len)
+        memcpy(first, text.data, text.len < sizeof first ? text.len : sizeof first);
+    return get_be64(first);
 }
+
+static uint64_t key_of_score(double score)
+{
+    uint64_t bits;
+    score += 0.0; /* there are two zeros, which are equal */
+    memcpy(&bits, &score, sizeof bits);
+    return bits >> 63 ? ~bits : bits | UINT64_C(1) << 63;
+}
+
+static uint64_t key_of(const struct sort_rows *s, const struct sort_row *row)
+{
+    uint64_t key = s->alpha ? key_of_bytes(s->by ? row->by : row->text) : key_of_score(row->score);
+    return s->descending ? ~key : key;
+}
+
+static inline bool is_before(const struct sort_rows *s, const struct sort_place *a, const struct sort_place *b)
+{
+    return likely(a->key != b->key) ? a->key < b->key : compare(s, a->row, b->row) < 0;
+}
+
+static void sort_run(const struct sort_rows *s, struct sort_place *p, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct sort_place x = p[i];
+        size_t j = i;
+        for (; j > 0 && is_before(s, &x, &p[j - 1]); j--)
+            p[j] = p[j - 1];
+        p[j] = x;
+    }
+}
+
+/* in[0, half) and in[half, n), each in order. */
+static void merge_runs(const struct sort_rows *s, const struct sort_place *in, size_t half, size_t n,
+                       struct sort_place *out)
+{
+    const struct sort_place *a = in, *b = in + half, *a_end = b, *b_end = in + n;
+    while (a < a_end && b < b_end) {
+        bool second = is_before(s, b, a);
+        *out++ = *(second ? b : a);
+        b += second;
+        a += !second;
+    }
+    memcpy(out, a, (size_t)(a_end - a) * sizeof *out);
+    memcpy(out + (a_end - a), b, (size_t)(b_end - b) * sizeof *out);
+}
+
+enum result sort_rows_finish(struct sort_rows *s)
+{
+    size_t n = s->count;
+    struct sort_place *from = malloc((2 * n + 1) * sizeof *from), *to = from + n;
+    if (!from)
+        return RES_NO_MEMORY;
+    s->places = from;
+    for (size_t i = 0; i < n; i++)
+        from[i] = (struct sort_place){key_of(s, &s->row[i]), &s->row[i]};
+    for (size_t i = 0; i < n; i += RUN)
+        sort_run(s, from + i, n - i < RUN ? n - i : RUN);
+    for (size_t run = RUN; run < n; run *= 2) {
+        for (size_t i = 0; i < n; i += 2 * run) {
+            size_t left = n - i;
+            merge_runs(s, from + i, left < run ? left : run, left < 2 * run ? left : 2 * run, to + i);
+        }
+        struct sort_place *other = from;
+        from = to;
+        to = other;
+    }
+    s->in_order = from;
+    return RES_OK;
+}
+
+struct slice sort_rows_text(const struct sort_rows *s, size_t i) { return s->in_order[i].row->text; }

@@ -54,8 +54,16 @@ static void measure(struct shard *s, struct vitals_figures *all)
     front_stats(shard_front(s), &all->front);
     host_numbers(&all->net);
     heap_stats(&out->heap);
-    out->mapped = front->memtable_bytes + front->log_ring_bytes;
+    out->mapped = front->memtable_bytes + front->log_ring_bytes + front->engine.mapped_bytes;
     out->used = out->heap.allocated + out->mapped;
+    out->rss = resident_bytes();
+    out->system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t evictable = front->engine.cache_bytes - front->engine.cache_fixed;
+    if (evictable < front->engine.mapped_bytes)
+        evictable = front->engine.mapped_bytes; /* blocks that have gone a moment ago, too */
+    evictable += front->memtable_leaving;
+    uint64_t real = out->rss && out->rss < out->used ? out->rss : out->used; /* what was allocated is not all touched */
+    out->needed = evictable < real ? real - evictable : 0;
     out->clients = all->net.query_buffers + all->net.output_buffers;
     out->startup = atomic_load_explicit(&startup, memory_order_relaxed);
     out->overhead = out->startup + out->clients + front->engine.index_bytes + front->engine.filter_bytes;
@@ -71,15 +79,13 @@ void vitals_memory(struct shard *s, struct vitals_memory *out)
     struct vitals_figures all;
     measure(s, &all);
     *out = all.memory;
-    out->rss = resident_bytes();
-    out->system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 uint64_t vitals_over_budget(struct shard *s, uint64_t budget)
 {
     struct vitals_figures all;
     measure(s, &all);
-    return all.memory.used > budget ? all.memory.used - budget : 0;
+    return all.memory.needed > budget ? all.memory.needed - budget : 0;
 }
 
 void vitals_start(struct shard *s)
@@ -102,8 +108,6 @@ void vitals_tick(struct shard *s)
     struct env *env = env_posix();
     measure(s, &all);
     shard_stats(s, &all.exec);
-    all.memory.rss = resident_bytes();
-    all.memory.system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     os_mutex_lock(&latest_lock);
     latest = all;
     os_mutex_unlock(&latest_lock);

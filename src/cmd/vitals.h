@@ -15,8 +15,10 @@ void vitals_tick(struct shard *s);
 
 struct vitals_memory {
     struct heap_stats heap;
-    uint64_t mapped;   /* memtables and log ring, which lie beside the heap */
+    uint64_t mapped;   /* memtables, log ring and cached blocks, which lie beside the heap */
     uint64_t used;     /* heap and mapped */
+    uint64_t needed;   /* of used, as far as it is resident: without what the cache could do without,
+                        * and what is being flushed since the budget was lowered */
     uint64_t peak;     /* of used */
     uint64_t startup;  /* used at vitals_start */
     uint64_t overhead; /* startup, client buffers, indexes and filters */
@@ -25,7 +27,7 @@ struct vitals_memory {
 };
 void vitals_memory(struct shard *s, struct vitals_memory *out); /* any thread */
 
-/* Bytes in use above the budget; 0: none. Any thread. */
+/* Bytes needed above the budget; 0: none. Any thread. */
 uint64_t vitals_over_budget(struct shard *s, uint64_t budget);
 
 /* Per second, over the last 1.6 s. */

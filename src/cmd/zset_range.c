@@ -255,16 +255,80 @@ static enum result collect_ranks(struct zset *z, const struct request *q, struct
     return r == RES_NOT_FOUND ? RES_CORRUPT : r;
 }
 
+/* A long reply: n elements, read while the client takes them. By ranks from `first` on; else the range's, where its elements
+ * have been counted before. */
+struct part {
+    const struct request *q;
+    uint64_t first, n;
+};
+struct part_stream {
+    struct zset_key key;
+    struct zset_cursor cursor;
+    bool down, scores, standing; /* the cursor stands on an element that was not said */
+    uint64_t left;
+};
+
+static enum result part_open(struct call *c, void *state, const void *from)
+{
+    struct part_stream *s = state;
+    const struct part *part = from;
+    const struct request *q = part->q;
+    bool ready;
+    s->down = q->direction == DOWN;
+    s->scores = q->scores;
+    s->left = part->n;
+    enum result r = read_zset(c, 1, &s->key, &ready);
+    if (r != RES_OK || !ready)
+        return r != RES_OK ? r : RES_CORRUPT;
+    s->cursor.z = &s->key.z;
+    if (q->range.kind == RANGE_RANK)
+        return zset_seek_rank(&s->key.z, &s->cursor, part->first, s->down);
+    r = first_in_range(&s->key.z, &q->range, s->down, &s->cursor);
+    for (int64_t i = 0; r == RES_OK && i < q->offset; i++)
+        r = zset_next(&s->cursor);
+    s->standing = r == RES_OK;
+    return r == RES_NOT_FOUND ? RES_CORRUPT : r;
+}
+
+static enum result part_next(struct call *c, void *state)
+{
+    struct part_stream *s = state;
+    if (!s->left)
+        return RES_NOT_FOUND;
+    enum result r = s->standing ? RES_OK : zset_next(&s->cursor);
+    s->standing = false;
+    if (r != RES_OK)
+        return r == RES_NOT_FOUND ? RES_CORRUPT : r;
+    s->left--;
+    reply_entry(c, s->cursor.at, s->scores);
+    return RES_OK;
+}
+
+static void part_close(void *state) { zset_cursor_close(&((struct part_stream *)state)->cursor); }
+
+static const struct call_stream part_stream = {sizeof(struct part_stream), part_open, part_next, part_close};
+
+static uint64_t part_bytes(const struct zset *z, uint64_t n) { return z->e.bytes / z->e.count * n; }
+
 static enum result reply_ranks(struct zset *z, const struct request *q)
 {
     struct call *c = z->e.c;
-    uint64_t first, n;
+    struct part part = {.q = q};
+    bool streams;
     struct zset_cursor k;
-    if (!rank_range(&q->range, z->e.count, &first, &n)) {
+    if (!rank_range(&q->range, z->e.count, &part.first, &part.n)) {
         reply_array(c->reply, 0);
         return RES_OK;
     }
-    enum result r = zset_seek_rank(z, &k, first, q->direction == DOWN);
+    uint64_t n = part.n, first = part.first;
+    enum result r = call_streams(c, part_bytes(z, n), &streams);
+    if (r != RES_OK)
+        return r;
+    if (streams) {
+        reply_entries(c, (size_t)n, q->scores);
+        return call_stream(c, &part_stream, &part);
+    }
+    r = zset_seek_rank(z, &k, first, q->direction == DOWN);
     reply_entries(c, (size_t)n, q->scores);
     while (n-- && r == RES_OK && (r = zset_next(&k)) == RES_OK)
         reply_entry(c, k.at, q->scores);
@@ -272,10 +336,32 @@ static enum result reply_ranks(struct zset *z, const struct request *q)
     return r == RES_NOT_FOUND ? RES_CORRUPT : r;
 }
 
+/* Elements of a SCORE or LEX range: kept, until there are so many that the reply is to be a stream; then only counted. */
+struct found {
+    struct zset *z;
+    struct zset_list list;
+    uint64_t n;
+    bool streams;
+};
+
+static enum result find(struct call *c, void *arg, struct zset_entry e)
+{
+    struct found *f = arg;
+    f->n++;
+    if (f->streams)
+        return RES_OK;
+    if (f->n % 4096 == 0) {
+        enum result r = call_streams(c, part_bytes(f->z, f->n), &f->streams);
+        if (r != RES_OK || f->streams)
+            return r;
+    }
+    return zset_list_add(c, &f->list, e, true);
+}
+
 static enum result range(struct call *c, struct request q)
 {
     struct zset_key k;
-    struct zset_list found = {.count = 0};
+    struct found found = {.z = &k.z};
     bool ready;
     if (!parse_request(c, 1, false, &q))
         return RES_OK;
@@ -284,12 +370,14 @@ static enum result range(struct call *c, struct request q)
         return r;
     if (q.range.kind == RANGE_RANK)
         return reply_ranks(&k.z, &q);
-    r = zset_in_range(&k.z, &q.range, q.direction == DOWN, q.offset, q.limit, collect, &found);
+    r = zset_in_range(&k.z, &q.range, q.direction == DOWN, q.offset, q.limit, find, &found);
     if (r != RES_OK)
         return r;
-    reply_entries(c, found.count, q.scores);
-    for (size_t i = 0; i < found.count; i++)
-        reply_entry(c, found.entry[i], q.scores);
+    reply_entries(c, found.n, q.scores);
+    if (found.streams)
+        return call_stream(c, &part_stream, &(struct part){.q = &q, .n = found.n});
+    for (size_t i = 0; i < found.list.count; i++)
+        reply_entry(c, found.list.entry[i], q.scores);
     return RES_OK;
 }
 

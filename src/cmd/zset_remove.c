@@ -85,13 +85,26 @@ enum pop_form {
     POP_NESTED /* key, [[member, score], ...] */
 };
 
+#define FEW 16 /* taken from what was found ahead, if there is such */
+
+static enum result collect_ends(struct zset *z, bool max, uint64_t n, struct zset_list *l)
+{
+    enum result r = RES_NOT_FOUND;
+    if (n <= FEW && (l->entry = arena_alloc(z->e.c->arena, (size_t)n * sizeof *l->entry)) != NULL)
+        r = zset_take_ends(z, max, n, l->entry);
+    if (r == RES_NOT_FOUND)
+        return collect_ranks(z, 0, n, max, l);
+    l->count = l->cap = n;
+    return r;
+}
+
 /* Takes up to count elements off an end; there is at least one. */
 static enum result pop(struct call *c, struct zset_key *k, bool max, uint64_t count, enum pop_form form)
 {
     struct zset_list found = {.count = 0};
     if (count > k->z.e.count)
         count = k->z.e.count;
-    enum result r = collect_ranks(&k->z, 0, count, max, &found);
+    enum result r = collect_ends(&k->z, max, count, &found);
     if (r == RES_OK)
         r = remove_all(&k->z, &found);
     if (r != RES_OK)
@@ -298,7 +311,7 @@ const struct command cmd_zremrangebylex = {
 const struct command cmd_zpopmin = {
     .name = "zpopmin",
     .arity = -2,
-    .flags = CMD_WRITE | CMD_FAST,
+    .flags = CMD_WRITE | CMD_FAST | CMD_UNBUNDLED, /* takes from a list: store/ahead.h */
     .acl = ACL_SORTEDSET,
     .group = "sorted-set",
     .since = "5.0.0",
@@ -313,7 +326,7 @@ const struct command cmd_zpopmin = {
 const struct command cmd_zpopmax = {
     .name = "zpopmax",
     .arity = -2,
-    .flags = CMD_WRITE | CMD_FAST,
+    .flags = CMD_WRITE | CMD_FAST | CMD_UNBUNDLED, /* takes from a list: store/ahead.h */
     .acl = ACL_SORTEDSET,
     .group = "sorted-set",
     .since = "5.0.0",

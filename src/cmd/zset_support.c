@@ -68,7 +68,7 @@ enum result store_zset(struct call *c, int i, struct zset_entry *entries, size_t
     for (size_t j = 0; j < n; j++)
         if (entries[j].member.len > longest)
             longest = entries[j].member.len;
-    r = zset_store(c, &o, entries, n, zset_encoding_for(zset_limits(c), n, longest));
+    r = zset_store(c, &o, entries, n, zset_encoding_for(zset_limits(c), n, longest), NULL);
     return r == RES_OK ? tell(c, EVENT_ZSET, event, &key) : r;
 }
 

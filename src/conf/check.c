@@ -171,6 +171,64 @@ enum result check_events(struct arena *arena, const char **value, struct errmsg 
     return *value ? RES_OK : RES_NO_MEMORY;
 }
 
+/* none, lz4, zstd or zstd:N. */
+static bool take_packing(struct slice word, struct engine_compression *out)
+{
+    static const char zstd[] = "zstd:";
+    size_t len = sizeof zstd - 1;
+    int64_t level = ENGINE_ZSTD_LEVEL;
+    *out = (struct engine_compression){0};
+    if (slice_eq_nocase(word, "none"))
+        return true;
+    if (slice_eq_nocase(word, "lz4")) {
+        out->kind = ENGINE_PACK_LZ4;
+        return true;
+    }
+    if (word.len > len && slice_eq_nocase(slice_of(word.data, len), zstd)) {
+        struct slice number = slice_of(word.data + len, word.len - len);
+        if (num_parse_i64(number, &level) != RES_OK || level < 1 || level > ENGINE_ZSTD_MOST)
+            return false;
+    } else if (!slice_eq_nocase(word, "zstd")) {
+        return false;
+    }
+    *out = (struct engine_compression){.kind = ENGINE_PACK_ZSTD, .level = (uint8_t)level};
+    return true;
+}
+
+enum result compression_parse(const char *text, struct engine_compression levels[ENGINE_LEVELS], struct errmsg *msg)
+{
+    struct slice word;
+    int count = 0;
+    for (; next_word(&text, &word); count++) {
+        if (count == ENGINE_LEVELS)
+            return errmsg_set(msg, RES_INVALID, "there are %d levels, so at most as many words", ENGINE_LEVELS);
+        if (!take_packing(word, &levels[count]))
+            return errmsg_set(msg, RES_INVALID, "each word must be none, lz4, zstd, or zstd:1 to zstd:%d",
+                              ENGINE_ZSTD_MOST);
+    }
+    if (count == 0)
+        return errmsg_set(msg, RES_INVALID, "a word for each level is needed, or one for all");
+    for (int i = count; i < ENGINE_LEVELS; i++)
+        levels[i] = levels[count - 1];
+    return RES_OK;
+}
+
+enum result check_compression(struct arena *arena, const char **value, struct errmsg *msg)
+{
+    struct engine_compression levels[ENGINE_LEVELS];
+    enum result res = compression_parse(*value, levels, msg);
+    if (res != RES_OK)
+        return res;
+    size_t len = strlen(*value);
+    char *text = arena_copy(arena, *value, len + 1);
+    if (text == NULL)
+        return RES_NO_MEMORY;
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);
+    *value = text;
+    return RES_OK;
+}
+
 enum result check_not_built(struct arena *arena, const char **value, struct errmsg *msg)
 {
     (void)arena;

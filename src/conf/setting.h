@@ -46,6 +46,7 @@ enum setting_flags {
     SETTING_WORDS = 1 << 4,     /* its value is several words */
     SETTING_ADDS = 1 << 5,      /* further lines add */
     SETTING_SECRET = 1 << 6,    /* not for logs */
+    SETTING_PERCENT = 1 << 7,   /* memory: may be a percentage, which is kept as a negative number */
 };
 
 /* Looks at a string before it is taken; may put another form of it (in `arena`) into *value. */
@@ -100,6 +101,6 @@ enum result setting_describe(const struct setting *d, struct buf *out) MUST_CHEC
 
 /* Checks of table.def: check.c. */
 setting_check_fn check_address, check_hosts, check_bind, check_password, check_dir, check_checkpoint_dir, check_save,
-    check_file_name, check_oom_values, check_shutdown, check_events, check_not_built;
+    check_file_name, check_oom_values, check_shutdown, check_events, check_compression, check_not_built;
 
 #endif

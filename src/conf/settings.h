@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "base/result.h"
+#include "engine/engine.h"
 
 /* client-output-buffer-limit, by class. */
 enum output_class { OUTPUT_NORMAL, OUTPUT_REPLICA, OUTPUT_PUBSUB, OUTPUT_CLASSES };
@@ -48,6 +49,10 @@ struct settings {
 #include "conf/table.def"
 #include "conf/table_end.def"
 };
+
+/* What compression-per-level says; the last word holds for all levels below. RES_INVALID with a message (may be NULL). */
+enum result compression_parse(const char *text, struct engine_compression levels[ENGINE_LEVELS], struct errmsg *msg)
+    MUST_CHECK;
 
 /* ---- start ---- */
 

@@ -10,8 +10,9 @@
 #include "front/front.h"
 
 #define MIB ((int64_t)1024 * 1024)
-#define MAXMEMORY_MIN (16 * MIB)
-#define MEMTABLES_READY 2       /* the front's keeper has one ready and one to be used again, beside those in use */
+#define MAXMEMORY_MIN (32 * MIB)
+#define MEMTABLES_KEPT 1        /* the front makes one more while a reader keeps one that has been flushed, */
+#define KEPT_FROM (16 * MIB)    /* which counts when they are as large as that */
 #define FIXED_MEMORY (16 * MIB) /* what a server without data takes besides: tables of touched keys, threads, buffers */
 
 /* The first number of a file, or -1 ("max", no such file). */
@@ -91,19 +92,26 @@ static void settle_memory(struct settings *s, const struct snapshot *running)
         if (s->maxmemory < MAXMEMORY_MIN)
             s->maxmemory = MAXMEMORY_MIN;
     }
-    if (running != NULL) {
-        s->memtable_size = running->settled.memtable_size;
-    } else if (s->memtable_size == 0) {
+    if (s->memtable_size == 0) {
+        int64_t most = s->maxmemory / (s->maxmemory < 64 * MIB ? 32 : 16); /* there, what is fixed takes half of it */
         s->memtable_size = 64 * MIB;
-        if (s->memtable_size > s->maxmemory / 16)
-            s->memtable_size = s->maxmemory / 16;
+        if (s->memtable_size > most)
+            s->memtable_size = most;
         if (s->memtable_size < MIB)
             s->memtable_size = MIB;
     }
-    if (s->disk_reserve == 0)
+    if (running != NULL)
+        s->log_buffer_size = running->settled.log_buffer_size;
+    else if (s->log_buffer_size == 0)
+        for (s->log_buffer_size = 16 * MIB; s->log_buffer_size > s->maxmemory / 32; s->log_buffer_size /= 2)
+            ;
+    if (running != NULL)
+        s->disk_reserve = running->settled.disk_reserve;
+    else if (s->disk_reserve == 0)
         s->disk_reserve = s->memtable_size + s->memtable_size / 4 + 4 * MIB;
     if (s->cache_size == 0) {
-        int64_t rest = s->maxmemory - (s->memtables_max + MEMTABLES_READY) * s->memtable_size - s->log_buffer_size -
+        int64_t kept = s->memtable_size >= KEPT_FROM ? MEMTABLES_KEPT : 0;
+        int64_t rest = s->maxmemory - (s->memtables_max + kept) * s->memtable_size - s->log_buffer_size -
                        s->memtable_size / 4 - FIXED_MEMORY; /* a quarter: what ordering one for its flush takes */
         s->cache_size = rest / 4 * 3;
         if (s->cache_size < MIB)
@@ -150,6 +158,8 @@ enum result snapshot_settle(struct snapshot *s, const struct snapshot *running, 
     if (running == NULL && s->said.cache_size > t->maxmemory)
         return errmsg_set(msg, RES_INVALID, "argument must not be above maxmemory, %" PRId64, t->maxmemory);
     *culprit = setting_by_id(SETTING_log_buffer_size);
+    if (s->said.log_buffer_size != 0 && s->said.log_buffer_size < 65536)
+        return errmsg_set(msg, RES_INVALID, "argument must be at least 65536, or 0");
     if ((t->log_buffer_size & (t->log_buffer_size - 1)) != 0)
         return errmsg_set(msg, RES_INVALID, "argument must be a power of two");
     *culprit = setting_by_id(SETTING_block_size);

@@ -64,19 +64,33 @@ static enum result parse_octal(struct slice word, int64_t *out, struct errmsg *m
     return RES_OK;
 }
 
+static bool parse_percent(const struct setting *d, struct slice word, int64_t *out)
+{
+    int64_t value;
+    if ((d->flags & SETTING_PERCENT) == 0 || word.len < 2 || word.data[word.len - 1] != '%' ||
+        num_parse_i64(slice_of(word.data, word.len - 1), &value) != RES_OK || value < 0)
+        return false;
+    *out = -value;
+    return true;
+}
+
 static enum result parse_number(const struct setting *d, struct slice word, int64_t *out, struct errmsg *msg)
 {
     int64_t value = 0;
     enum result res = RES_OK;
     if (d->type == SETTING_OCTAL) {
         res = parse_octal(word, &value, msg);
+    } else if (parse_percent(d, word, &value)) {
+        if (value < d->min)
+            return errmsg_set(msg, RES_INVALID, "percentage argument must be less or equal to %" PRId64, -d->min);
     } else if (d->type == SETTING_MEMORY) {
         uint64_t bytes = 0;
         res = num_parse_memory(word, &bytes);
         if (res == RES_OK && bytes > INT64_MAX)
             res = RES_RANGE;
         if (res != RES_OK)
-            return errmsg_set(msg, RES_INVALID, "argument must be a memory value");
+            return errmsg_set(msg, RES_INVALID, "argument must be a memory%s value",
+                              (d->flags & SETTING_PERCENT) != 0 ? " or percent" : "");
         value = (int64_t)bytes;
     } else if (num_parse_i64(word, &value) != RES_OK) {
         return errmsg_set(msg, RES_INVALID, "argument couldn't be parsed into an integer");
@@ -324,7 +338,10 @@ enum result setting_format(const struct setting *d, const struct settings *s, st
     case SETTING_MEMORY:
         break;
     }
-    return buf_printf(out, "%" PRId64, *(const int64_t *)field);
+    int64_t number = *(const int64_t *)field;
+    if ((d->flags & SETTING_PERCENT) != 0 && number < 0)
+        return buf_printf(out, "%" PRId64 "%%", -number);
+    return buf_printf(out, "%" PRId64, number);
 }
 
 bool setting_equal(const struct setting *d, const struct settings *a, const struct settings *b)
@@ -355,14 +372,22 @@ static enum result describe_memory(int64_t bytes, struct buf *out)
 
 enum result setting_write(const struct setting *d, const struct settings *s, struct buf *out)
 {
-    size_t start = out->len;
-    if (d->type == SETTING_MEMORY)
+    if (d->type == SETTING_MEMORY && number_of(d, s) >= 0)
         return describe_memory(number_of(d, s), out);
-    if (d->type != SETTING_STRING || (d->flags & SETTING_WORDS) != 0) {
+    if (d->type != SETTING_STRING) {
+        size_t start = out->len;
         enum result res = setting_format(d, s, out);
         return res == RES_OK && out->len == start ? buf_append(out, "\"\"", 2) : res;
     }
-    return split_quote(slice_str(*(const char *const *)const_field_of(d, s)), out);
+    const char *text = *(const char *const *)const_field_of(d, s);
+    enum result res;
+    for (;; text++) {
+        size_t len = (d->flags & SETTING_WORDS) != 0 ? strcspn(text, " ") : strlen(text);
+        res = split_quote(slice_of(text, len), out);
+        text += len;
+        if (res != RES_OK || *text == 0 || (res = buf_append(out, " ", 1)) != RES_OK)
+            return res;
+    }
 }
 
 static enum result describe_number(const struct setting *d, struct buf *out)
@@ -375,6 +400,8 @@ static enum result describe_number(const struct setting *d, struct buf *out)
             return buf_printf(out, "an integer, at least %" PRId64, d->min);
         return buf_printf(out, "an integer from %" PRId64 " to %" PRId64, d->min, d->max);
     }
+    if ((d->flags & SETTING_PERCENT) != 0)
+        return buf_printf(out, "a memory size, or a percentage");
     if (d->min == 0 && d->max == INT64_MAX)
         return buf_printf(out, "a memory size");
     if ((res = buf_printf(out, d->max == INT64_MAX ? "a memory size, at least " : "a memory size from ")) != RES_OK ||

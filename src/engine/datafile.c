@@ -336,16 +336,8 @@ void datafile_record_retire(struct datafile_record *r) { epoch_retire(&r->retire
 
 /* ---- opening ---- */
 
-/* Walks through the whole file. */
-struct walk {
-    struct datafile *d;
-    struct buf window;
-    size_t at;       /* of the record in the window */
-    uint64_t offset; /* and in the file */
-};
-
 /* Reads on until the window has so much of the record at hand, or the file ends. */
-static enum result walk_read(struct walk *w, size_t need)
+static enum result walk_read(struct datafile_walk *w, size_t need)
 {
     buf_consume(&w->window, w->at);
     w->at = 0;
@@ -364,13 +356,11 @@ static enum result walk_read(struct walk *w, size_t need)
     return got < want ? RES_CORRUPT : RES_OK;
 }
 
-/* The record at walk->offset; RES_NOT_FOUND at the end. */
-static enum result walk_next(struct walk *w, struct slice *key, uint8_t *kind, struct slice *value, size_t *size)
+/* The record at w->offset, if there is one. */
+static enum result walk_look(struct datafile_walk *w)
 {
-    size_t need = DATAFILE_HEAD;
-    *size = 0;
-    if (w->offset == w->d->size)
-        return RES_NOT_FOUND;
+    size_t need = DATAFILE_HEAD, size;
+    w->size = 0;
     for (int step = 0; step < 2; step++) {
         enum result r = w->window.len - w->at < need ? walk_read(w, need) : RES_OK;
         if (r != RES_OK)
@@ -378,43 +368,75 @@ static enum result walk_next(struct walk *w, struct slice *key, uint8_t *kind, s
         const uint8_t *p = w->window.data + w->at;
         need = DATAFILE_HEAD + get_le16(p + 8) + (size_t)get_le32(p + 4);
     }
-    return datafile_parse(w->d, w->offset, w->window.data + w->at, w->window.len - w->at, key, kind, value, size)
-               ? RES_OK
-               : RES_CORRUPT;
+    if (!datafile_parse(w->d, w->offset, w->window.data + w->at, w->window.len - w->at, &w->key, &w->kind, &w->value,
+                        &size))
+        return RES_CORRUPT;
+    w->size = size;
+    return RES_OK;
 }
 
-/* Past a record of that size; key and value are gone. */
-static void walk_past(struct walk *w, size_t size)
+static void walk_past(struct datafile_walk *w, size_t bytes)
 {
-    w->at += size;
-    w->offset += size;
+    w->at += bytes;
+    w->offset += bytes;
+    w->size = 0;
 }
+
+enum result datafile_walk_next(struct datafile_walk *w)
+{
+    walk_past(w, w->size);
+    return w->offset == w->d->size ? RES_NOT_FOUND : walk_look(w);
+}
+
+/* Could a record begin with these bytes? Few do in other bytes, so few checksums are computed. */
+static bool may_begin(const uint8_t *p)
+{
+    return p[11] == 0 && (p[10] == RECORD_PUT || p[10] == RECORD_DELETE) && get_le16(p + 8) != 0 &&
+           get_le16(p + 8) <= ENGINE_KEY_MAX;
+}
+
+enum result datafile_walk_skip(struct datafile_walk *w)
+{
+    w->size = 0;
+    while (w->d->size - w->offset > DATAFILE_HEAD) {
+        walk_past(w, 1);
+        enum result r = w->window.len - w->at < DATAFILE_HEAD ? walk_read(w, DATAFILE_HEAD) : RES_OK;
+        if (r == RES_OK && may_begin(w->window.data + w->at)) {
+            r = walk_look(w);
+            w->size = 0; /* it is shown by the next step */
+            if (r == RES_OK)
+                return RES_OK;
+        }
+        if (r != RES_OK && r != RES_CORRUPT)
+            return r;
+    }
+    w->offset = w->d->size;
+    return RES_NOT_FOUND;
+}
+
+void datafile_walk_fini(struct datafile_walk *w) { buf_fini(&w->window); }
 
 /* Writes the hint file anew, if it can be written; fills w->hint and counts in any case. */
 static enum result rebuild_hint(struct datafile *d, struct datafile_writer *w)
 {
-    struct walk walk = {.d = d};
-    struct slice key, value;
-    uint8_t kind;
-    size_t size;
+    struct datafile_walk walk = {.d = d};
     *w = (struct datafile_writer){.env = d->env, .number = d->number, .path = d->path};
     enum result r = buf_reserve(&w->hint, HINT_HEAD);
     w->hint.len = HINT_HEAD;
-    while (r == RES_OK && (r = walk_next(&walk, &key, &kind, &value, &size)) == RES_OK) {
-        if (slice_cmp(slice_of(w->last, w->last_len), key) >= 0) {
+    while (r == RES_OK && (r = datafile_walk_next(&walk)) == RES_OK) {
+        if (slice_cmp(slice_of(w->last, w->last_len), walk.key) >= 0) {
             r = RES_CORRUPT;
             break;
         }
-        r = hint_add(w, key, kind, value);
-        memcpy(w->last, key.data, key.len);
-        w->last_len = key.len;
+        r = hint_add(w, walk.key, walk.kind, walk.value);
+        memcpy(w->last, walk.key.data, walk.key.len);
+        w->last_len = walk.key.len;
         w->records++;
-        w->offset += size;
-        walk_past(&walk, size);
+        w->offset += walk.size;
     }
     if (r == RES_CORRUPT)
         log_warning("%s.dat: the record at offset %" PRIu64 " is damaged", d->path, walk.offset);
-    buf_fini(&walk.window);
+    datafile_walk_fini(&walk);
     if (r != RES_NOT_FOUND)
         return r;
     if (write_hint(w) != RES_OK)
@@ -427,6 +449,18 @@ static bool hint_holds(const struct datafile *d, struct slice hint)
     return hint.len >= HINT_HEAD + 4 && memcmp(hint.data, HINT_MAGIC, 8) == 0 && get_le32(hint.data + 8) == VERSION &&
            get_le64(hint.data + 16) == d->number && get_le64(hint.data + 32) == d->size &&
            get_le32(hint.data + hint.len - 4) == checksum32(hint.data, hint.len - 4, d->number);
+}
+
+enum result datafile_hint_holds(struct datafile *d, bool *holds)
+{
+    char name[1024];
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum result r =
+        with_ending(d->path, ".hint", name) ? env_read_file(d->env, name, HINT_MOST, &data, &len) : RES_INVALID;
+    *holds = r == RES_OK && hint_holds(d, slice_of(data, len));
+    free(data);
+    return r == RES_NO_MEMORY ? r : RES_OK;
 }
 
 /* The hint file's bytes (malloc'd), written anew when need be. */
@@ -588,29 +622,27 @@ enum result datafile_hints(struct datafile *d, struct iter **out, struct errmsg 
 
 enum result datafile_check(struct datafile *d, struct errmsg *msg)
 {
-    struct walk walk = {.d = d};
-    struct slice key, value;
-    uint8_t kind, last[ENGINE_KEY_MAX];
-    size_t size = 0, last_len = 0;
+    struct datafile_walk walk = {.d = d};
+    uint8_t last[ENGINE_KEY_MAX];
+    size_t last_len = 0;
     struct iter *hints;
     enum result r = datafile_hints(d, &hints, msg), hint;
     if (r != RES_OK)
         return r;
     hint = iter_seek(hints, slice_of(NULL, 0));
-    while ((r = walk_next(&walk, &key, &kind, &value, &size)) == RES_OK) {
-        if (slice_cmp(slice_of(last, last_len), key) >= 0) {
+    while ((r = datafile_walk_next(&walk)) == RES_OK) {
+        if (slice_cmp(slice_of(last, last_len), walk.key) >= 0) {
             r = errmsg_set(msg, RES_CORRUPT, "%s.dat: the key at offset %" PRIu64 " is out of order", d->path,
                            walk.offset);
             goto out;
         }
-        if (hint != RES_OK || !slice_eq(hints->key, key) || hints->kind != kind) {
+        if (hint != RES_OK || !slice_eq(hints->key, walk.key) || hints->kind != walk.kind) {
             r = errmsg_set(msg, RES_CORRUPT, "%s.hint does not tell what is at offset %" PRIu64 " of the data file",
                            d->path, walk.offset);
             goto out;
         }
-        memcpy(last, key.data, key.len);
-        last_len = key.len;
-        walk_past(&walk, size);
+        memcpy(last, walk.key.data, walk.key.len);
+        last_len = walk.key.len;
         hint = iter_next(hints);
     }
     if (r != RES_NOT_FOUND)
@@ -620,7 +652,7 @@ enum result datafile_check(struct datafile *d, struct errmsg *msg)
     else
         r = RES_OK;
 out:
-    buf_fini(&walk.window);
+    datafile_walk_fini(&walk);
     iter_close(hints);
     return r;
 }

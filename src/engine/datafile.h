@@ -112,6 +112,23 @@ static inline size_t datafile_record_size(size_t key_len, const struct keydir_pl
 /* Reads all of it and verifies every record, their order, and that the hint file says the same. */
 enum result datafile_check(struct datafile *d, struct errmsg *msg) MUST_CHECK;
 
+/* From the first record to the last, in pieces of a megabyte. Begin with {.d = d}. */
+struct datafile_walk {
+    struct datafile *d;
+    struct buf window;
+    size_t at, size;         /* of the record that is shown: where in the window, how long */
+    uint64_t offset;         /* where in the file */
+    struct slice key, value; /* until the next step */
+    uint8_t kind;
+};
+/* RES_OK: the next record is shown; RES_NOT_FOUND: that was all; RES_CORRUPT: what lies at offset is none. */
+enum result datafile_walk_next(struct datafile_walk *w) MUST_CHECK;
+/* After RES_CORRUPT: to the next place that holds a record, which next will show. RES_NOT_FOUND: there is none. */
+enum result datafile_walk_skip(struct datafile_walk *w) MUST_CHECK;
+void datafile_walk_fini(struct datafile_walk *w);
+
+/* Is there a hint file that was written for this data file, and is it whole? */
+enum result datafile_hint_holds(struct datafile *d, bool *holds) MUST_CHECK;
 /* ---- hints: an iterator over what the hint file says; value is the struct keydir_place, for a PUT in REGION_DEAD
  * followed by the range's end. Only seek to the first and next work. ---- */
 enum result datafile_hints(struct datafile *d, struct iter **out, struct errmsg *msg) MUST_CHECK;

@@ -33,6 +33,11 @@ enum region {
     REGION_EXPIRY = 'X',  /* expiry index */
 };
 
+/* In REGION_ELEMENT, where in a key its object's subspace stands, and the subspace whose records are mostly got by key, and
+ * seldom in order (formats.md). Only a hint of how keys are used: what is in no such form is as good. */
+#define ELEMENT_SUBSPACE_AT 15
+#define ELEMENT_MEMBERS 1
+
 /* The hash of an engine key, computed once per command and used by memtables, filters and caches alike. */
 uint64_t engine_hash(struct slice key);
 
@@ -57,6 +62,16 @@ struct engine_miss {
 
 struct engine_view;
 #define ENGINE_PREFETCH_MAX 32
+#define ENGINE_LEVELS 8
+
+/* How tables are compressed. */
+enum engine_packing { ENGINE_PACK_NONE, ENGINE_PACK_LZ4, ENGINE_PACK_ZSTD };
+struct engine_compression {
+    uint8_t kind;  /* enum engine_packing */
+    uint8_t level; /* of Zstandard: 1 to ENGINE_ZSTD_MOST */
+};
+#define ENGINE_ZSTD_LEVEL 3 /* its own default */
+#define ENGINE_ZSTD_MOST 19
 
 struct engine_options {
     struct env *env;
@@ -67,8 +82,9 @@ struct engine_options {
     uint64_t base_level_bytes; /* 0: 4 * table_bytes... the smallest target size of a level */
     int compaction_threads;    /* 0: 1 */
     int max_open_tables;       /* files open at a time; 0: no limit of its own */
-    int lz4_from_level;        /* 0: nothing is compressed; n: tables written to level n or deeper are, by LZ4 */
-    bool create;               /* make an empty engine when there is none */
+    /* Of level 0, of the base level, into which level 0 is merged, and of those below it one by one; all zero: none. */
+    struct engine_compression compression[ENGINE_LEVELS];
+    bool create; /* make an empty engine when there is none */
     /* the current view has been replaced (compaction); never called inside absorb/attach */
     void (*on_change)(void *arg);
     /* a compaction found the file system full and will be tried again; may be NULL */
@@ -86,6 +102,7 @@ struct engine_boundary {
 
 struct engine_level_stats {
     uint64_t files, bytes, records, tombstones;
+    uint64_t data_bytes; /* of keys and values, before they are compressed */
 };
 
 /* How a checkpoint is made. */
@@ -97,11 +114,12 @@ struct engine_checkpoint {
     const atomic_bool *stop; /* once true it ends with RES_CLOSED; NULL: never */
 };
 
-#define ENGINE_LEVELS 8
 struct engine_stats {
     struct engine_level_stats level[ENGINE_LEVELS];
     int levels;
     uint64_t bytes_on_disk, cache_bytes, cache_capacity, index_bytes, filter_bytes, open_tables;
+    uint64_t cache_fixed;  /* of cache_bytes: what cannot be evicted */
+    uint64_t mapped_bytes; /* in memory, beside the heap and files' pages */
     uint64_t cache_hits, cache_misses, filter_checked, filter_useful, block_reads, block_read_bytes;
     uint64_t flushes, flush_bytes, compactions, compaction_read_bytes, compaction_write_bytes;
     uint64_t compaction_pending_bytes, compactions_running, dead_ranges,
@@ -169,6 +187,8 @@ struct engine_ops {
      * What is there after a failure is of no use. */
     enum result (*checkpoint)(struct engine *e, const char *dir, const struct engine_checkpoint *how);
     void (*set_cache_bytes)(struct engine *e, uint64_t bytes);
+    /* For tables written from now on. NULL: the engine does not compress. Any thread. */
+    void (*set_compression)(struct engine *e, const struct engine_compression levels[ENGINE_LEVELS]);
     void (*stats)(struct engine *e, struct engine_stats *out);
     /* Verifies every checksum and the order of keys of all files in use; the first fault is described. */
     enum result (*check)(struct engine *e, struct errmsg *msg);

@@ -99,14 +99,8 @@ static enum result check_size(struct call *c)
 static enum result put_kept(struct call *c, struct batch_record *old, const struct engine_key *key, struct slice value,
                             uint8_t kind)
 {
-    if (old) {
-        overlay_replace(c->overlay, old, value, kind);
-    } else {
-        enum result r = overlay_add(c->overlay, key, value, kind);
-        if (r != RES_OK)
-            return r;
-    }
-    return check_size(c);
+    enum result r = old ? overlay_replace(c->overlay, old, value, kind) : overlay_add(c->overlay, key, value, kind);
+    return r == RES_OK ? check_size(c) : r;
 }
 
 static enum result put_copied(struct call *c, const struct engine_key *key, struct slice value, uint8_t kind)
@@ -131,11 +125,28 @@ enum result call_put(struct call *c, const struct engine_key *key, struct slice 
     return put_copied(c, key, value, RECORD_PUT);
 }
 
+/* Whether these bytes go with the command. */
+static bool is_argument(const struct call *c, struct slice bytes)
+{
+    for (int i = 0; i < c->argc; i++)
+        if (bytes.data >= c->argv[i].data && bytes.data < c->argv[i].data + c->argv[i].len)
+            return true;
+    return false;
+}
+
 enum result call_put_keep(struct call *c, const struct engine_key *key, struct slice value)
 {
     assert(c->overlay != NULL);
     assert(key->bytes.len > 0 && key->bytes.len <= ENGINE_KEY_MAX);
+    if (unlikely(call_run(c)->bundled) && (is_argument(c, key->bytes) || is_argument(c, value)))
+        return put_copied(c, key, value, RECORD_PUT);
     return put_kept(c, overlay_find(c->overlay, key), key, value, RECORD_PUT);
+}
+
+enum result call_put_new(struct call *c, const struct engine_key *key, struct slice value)
+{
+    assert(c->overlay != NULL);
+    return put_kept(c, NULL, key, value, RECORD_PUT);
 }
 
 enum result call_delete(struct call *c, const struct engine_key *key)
@@ -188,6 +199,11 @@ enum result call_signal(struct call *c, uint32_t db, struct slice key, uint64_t 
     if (held_by_other(c, hash))
         return RES_WOULD_BLOCK;
     struct overlay_signal s = {.hash = hash, .key = key, .db = db, .kind = (uint8_t)kind};
+    if (call_run(c)->bundled) {
+        s.key.data = arena_copy(c->arena, key.data, key.len);
+        if (!s.key.data)
+            return RES_NO_MEMORY;
+    }
     return overlay_signal(c->overlay, &s);
 }
 
@@ -201,6 +217,14 @@ enum result call_signal_dbs(struct call *c, uint32_t a, uint32_t b)
         return r;
     s.db = b;
     return overlay_signal(c->overlay, &s);
+}
+
+bool call_is_batch(struct call *c) { return !call_run(c)->in_exec && !call_run(c)->bundled; }
+
+uint64_t call_touched(struct call *c, uint64_t hash)
+{
+    assert(c->mode & CALL_LATCHED || call_run(c)->hold.count);
+    return touched_get(&c->shard->touched, hash);
 }
 
 bool call_in_exec(struct call *c) { return call_run(c)->in_exec; }
@@ -246,7 +270,12 @@ enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms)
 bool call_too_long(struct call *c)
 {
     struct run *r = call_run(c);
-    if (c->mode & CALL_MAY_WAIT || shard_mono(c->shard) - r->started_ns < TOO_LONG_NS)
+    if (c->mode & CALL_MAY_WAIT) { /* blocks of the cache that made way for those it reads must not wait for its end */
+        if (!latch_held_here() && epoch_depth() == 0)
+            epoch_poll();
+        return false;
+    }
+    if (shard_mono(c->shard) - r->started_ns < TOO_LONG_NS)
         return false;
     r->too_long = true;
     return true;
@@ -267,6 +296,13 @@ bool call_may_act(struct call *c)
     return !r->wants_hold;
 }
 
+bool call_alone(struct call *c)
+{
+    struct run *r = call_run(c);
+    r->wants_alone = c->mode & CALL_PREPARED && !r->hold.count;
+    return !r->wants_alone;
+}
+
 void call_keep(struct call *c, void *what, void (*drop)(void *what))
 {
     struct run *r = call_run(c);
@@ -275,6 +311,16 @@ void call_keep(struct call *c, void *what, void (*drop)(void *what))
 }
 
 void *call_kept(struct call *c) { return call_run(c)->kept.what; }
+
+enum result call_wants_write(struct call *c)
+{
+    if (c->overlay)
+        return RES_OK;
+    if (atomic_load(&c->shard->restricted) & RESTRICT_FROZEN)
+        return RES_READ_ONLY;
+    call_run(c)->wants_write = true;
+    return RES_WOULD_BLOCK;
+}
 
 uint64_t call_random(struct call *c)
 {

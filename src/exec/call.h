@@ -80,6 +80,9 @@ enum result call_iter(struct call *c, struct slice lower, struct slice upper, in
 enum result call_put(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
 /* The same, without copying: both live in c->arena or in argv. */
 enum result call_put_keep(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
+/* The same for a key that this run has not written and that nobody else knows, as those of a new object's pieces: it is
+ * not looked for. Both live in c->arena. */
+enum result call_put_new(struct call *c, const struct engine_key *key, struct slice value) MUST_CHECK;
 enum result call_delete(struct call *c, const struct engine_key *key) MUST_CHECK;
 /* Exact counters: id is the keyspace. */
 void call_count(struct call *c, uint32_t keyspace, int64_t keys, int64_t expires);
@@ -94,6 +97,11 @@ enum result call_signal_dbs(struct call *c, uint32_t a, uint32_t b) MUST_CHECK;
  * arg lives in c->arena (or for ever). In the order of the calls. */
 typedef void call_commit_fn(struct call *c, void *arg, uint64_t sequence);
 enum result call_on_commit(struct call *c, call_commit_fn *fn, void *arg) MUST_CHECK;
+/* Is the batch this command's alone, and not EXEC's or a bundle's? */
+bool call_is_batch(struct call *c);
+/* Under the latch, or in a prepared run that has its keys for itself (call_alone): the sequence of the last commit that
+ * signalled this key, or one that shares its entry. */
+uint64_t call_touched(struct call *c, uint64_t hash);
 /* A keyspace event of this key: told when the batch is shown, in the order of the calls, and not when the run is dropped.
  * name is a literal: "lpush". Nothing but a test of the class happens while nobody wants it. */
 enum event_class {
@@ -134,6 +142,19 @@ struct wait_key {
 };
 enum result call_wait(struct call *c, const struct wait_key *keys, size_t count, uint64_t timeout_ms,
                       enum wait_reply at_once) MUST_CHECK;
+/* A long reply whose elements are read while the client takes them. The handler asks call_streams() whether a reply of about
+ * so many bytes is to be one (RES_WOULD_BLOCK: on the pool it will), says the head, with the number of elements, and ends with
+ * call_stream(). In another run, with the same arguments, view and time, open() opens what next() reads on from; next() says
+ * some elements, RES_NOT_FOUND: they are all said. There is at least one. Only open() may use session and settings; what it
+ * needs of the handler is `from`. The state begins as zeros; close() is called however far open() came. */
+struct call_stream {
+    size_t size; /* of the state */
+    enum result (*open)(struct call *c, void *state, const void *from);
+    enum result (*next)(struct call *c, void *state);
+    void (*close)(void *state);
+};
+enum result call_streams(struct call *c, uint64_t bytes, bool *streams) MUST_CHECK;
+enum result call_stream(struct call *c, const struct call_stream *what, const void *from) MUST_CHECK;
 /* For validation: this key (by hash) was looked up; it was alive and is due at expire_ms (0: never). */
 enum result call_saw(struct call *c, uint64_t hash, uint64_t expire_ms) MUST_CHECK;
 /* True where a run should give up its place: on a reactor or under the latch after 1 ms of work. Handlers with loops ask
@@ -145,10 +166,17 @@ bool call_will_be_long(struct call *c);
  * CMD_LONG | CMD_NO_MULTI. It looks its keys up and asks whether it may act: from then on nobody writes those keys until
  * it has been committed. False: the handler returns RES_WOULD_BLOCK, and runs again. */
 bool call_may_act(struct call *c);
+/* For a prepared run about to do what takes long and would serve those as well who come for the same key meanwhile: true
+ * when it has the key for itself. False: the handler returns RES_WOULD_BLOCK, and runs again, holding the keys it looked
+ * up, or under the latch, after another has let go of them. */
+bool call_alone(struct call *c);
 /* What it did then: kept for further runs of the same command, which do not act again; dropped when it has been answered. */
 void call_keep(struct call *c, void *what, void (*drop)(void *what));
 void *call_kept(struct call *c);   /* NULL: it has not acted */
 bool call_hurries(struct call *c); /* the server ends: do not wait for others any more */
 uint64_t call_random(struct call *c);
+/* For a read that has found something to keep (PFCOUNT's count). RES_OK: this run writes; RES_WOULD_BLOCK, to be passed up: it
+ * runs again as a write; RES_READ_ONLY: nothing can be written now, it answers without. */
+enum result call_wants_write(struct call *c) MUST_CHECK;
 
 #endif

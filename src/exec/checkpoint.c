@@ -10,7 +10,7 @@ static enum result seal(struct shard *s, const atomic_bool *stop)
         uint64_t space = moved_turn(s, &s->space_turns);
         latch_lock(&s->latch);
         enum result res = front_seal(s->front);
-        latch_end(s, false);
+        latch_end(s, NULL, false);
         if (res == RES_WOULD_BLOCK) {
             front_kick(s->front);
             res = wait_moved(s, &s->space_turns, space);
@@ -21,6 +21,17 @@ static enum result seal(struct shard *s, const atomic_bool *stop)
         }
         return res;
     }
+}
+
+void shard_keep(struct shard *s)
+{
+    latch_lock(&s->latch);
+    enum result res = front_seal_deletes(s->front);
+    if (res == RES_OK)
+        res = front_rest(s->front);
+    latch_end(s, NULL, false);
+    if (res == RES_WOULD_BLOCK) /* next time */
+        front_kick(s->front);
 }
 
 enum result shard_flush(struct shard *s)

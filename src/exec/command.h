@@ -43,12 +43,13 @@ enum command_flags {
     CMD_NO_MANDATORY_KEYS = 1 << 19,
     CMD_PROTECTED = 1 << 20,
     /* ours, not shown */
-    CMD_SESSION = 1 << 24,  /* works on connections or the server, not on data: always on the reactor, no snapshot */
-    CMD_LONG = 1 << 25,     /* proportional to the data (KEYS, FLUSHALL SYNC ...): straight to the pool */
-    CMD_LATCHED = 1 << 26,  /* runs as a write does, though it writes nothing (WATCH) */
-    CMD_EXEC = 1 << 27,     /* runs what MULTI has queued, in the way that those commands need */
-    CMD_UNQUEUED = 1 << 28, /* runs at once after MULTI, too */
-    CMD_IN_PLACE = 1 << 29, /* with CMD_SESSION: can run again, and so within EXEC's run; others follow it (multi.c) */
+    CMD_UNBUNDLED = 1 << 23, /* a write that is a batch of its own even in a row (bundle.c) */
+    CMD_SESSION = 1 << 24,   /* works on connections or the server, not on data: always on the reactor, no snapshot */
+    CMD_LONG = 1 << 25,      /* proportional to the data (KEYS, FLUSHALL SYNC ...): straight to the pool */
+    CMD_LATCHED = 1 << 26,   /* runs as a write does, though it writes nothing (WATCH) */
+    CMD_EXEC = 1 << 27,      /* runs what MULTI has queued, in the way that those commands need */
+    CMD_UNQUEUED = 1 << 28,  /* runs at once after MULTI, too */
+    CMD_IN_PLACE = 1 << 29,  /* with CMD_SESSION: can run again, and so within EXEC's run; others follow it (multi.c) */
     CMD_SUBSCRIBER = 1 << 30, /* may be sent in RESP2 by a client that has subscriptions */
 };
 

@@ -7,6 +7,10 @@
 
 static enum result reserve(struct run *r, const struct batch *b)
 {
+    if (r->bundled) {
+        front_use_room(r->call.shard->front, b);
+        return RES_OK;
+    }
     enum result res = front_reserve(r->call.shard->front, b);
     assert(res == RES_OK || res == RES_WOULD_BLOCK || res == RES_NO_SPACE || res == RES_READ_ONLY ||
            res == RES_INVALID || res == RES_NO_MEMORY || res == RES_IO);
@@ -63,7 +67,8 @@ static enum result commit_batch(struct run *r, struct engine_table *table, uint6
 enum result commit_overlay(struct run *r, struct engine_table *table, uint64_t table_number, uint64_t *sequence)
 {
     struct shard *s = r->call.shard;
-    bool tracks = unlikely(atomic_load_explicit(&s->effects.tracking, memory_order_relaxed));
+    /* who asks to be told while a bundle is put together is told below */
+    bool tracks = unlikely(atomic_load_explicit(&s->effects.tracking, memory_order_relaxed)) && !r->bundled;
     enum result res = tracks ? effects_track(r) : RES_OK;
     if (res == RES_OK)
         res = commit_batch(r, table, table_number, sequence);

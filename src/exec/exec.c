@@ -17,9 +17,11 @@
 
 /* ---- rows ---- */
 
-static void row_release(struct exec_worker *w, uint64_t now_ns)
+/* Whom the row has woken is logged when this command has been. */
+static void row_let_go(struct exec_worker *w, uint64_t now_ns)
 {
     struct shard *s = w->shard;
+    bundle_commit(w);
     w->latched = false;
     struct wait_left left = wait_take_left(s);
     clock_write_end(&s->clock);
@@ -29,11 +31,19 @@ static void row_release(struct exec_worker *w, uint64_t now_ns)
         front_kick(s->front);
     }
     effects_tell(s);
+    slowlog_move(&w->run.served, &left.slow);
     if (unlikely(left.cold || left.more))
         wait_hand_over(s, left);
     int64_t limit = atomic_load_explicit(&s->latency_ms, memory_order_relaxed);
     if (unlikely(limit > 0 && held >= (uint64_t)limit * 1000000))
         shard_latency_add(s, "write-latch", held / 1000000);
+}
+
+static void row_release(struct exec_worker *w, uint64_t now_ns)
+{
+    row_let_go(w, now_ns);
+    if (unlikely(w->run.served.first))
+        slowlog_add_later(w->shard, &w->run.served);
 }
 
 static bool row_take(struct exec_worker *w)
@@ -75,12 +85,6 @@ static void park(struct exec_worker *w, enum park_reason reason) { atomic_fetch_
 
 /* ---- after a command ---- */
 
-static bool is_slow(const struct shard *s, uint32_t flags, uint64_t ns)
-{
-    int64_t limit = atomic_load_explicit(&s->slowlog_us, memory_order_relaxed);
-    return limit >= 0 && ns >= (uint64_t)limit * 1000 && !(flags & CMD_SKIP_SLOWLOG);
-}
-
 static bool is_latency_event(const struct shard *s, uint64_t ns)
 {
     int64_t limit = atomic_load_explicit(&s->latency_ms, memory_order_relaxed);
@@ -112,10 +116,14 @@ static void log_slow(struct run *r, uint64_t ns)
     struct call *c = &r->call;
     struct shard *s = c->shard;
     uint32_t flags = c->entry->command->flags;
-    if (unlikely(is_slow(s, flags, ns)))
+    if (unlikely(slowlog_wants(s, flags, ns)))
         slowlog_add(s, c, ns / 1000);
     if (unlikely(is_latency_event(s, ns)))
-        shard_latency_add(s, flags & CMD_FAST ? "fast-command" : "command", ns / 1000000);
+        shard_latency_add(s,
+                          r->serving         ? "command-unblocking"
+                          : flags & CMD_FAST ? "fast-command"
+                                             : "command",
+                          ns / 1000000);
 }
 
 /* EXEC's commands, each as if it had come alone. */
@@ -177,6 +185,15 @@ void exec_show(struct run *r, uint64_t floor)
         effects_queue(r, session->floor);
 }
 
+void exec_log_served(struct run *r)
+{
+    struct slow_later *later = multi_later(r->call.session);
+    if (later)
+        slowlog_move(later, &r->served);
+    else
+        slowlog_add_later(r->call.shard, &r->served);
+}
+
 void exec_over(struct run *r)
 {
     account_inner(r);
@@ -188,21 +205,27 @@ void exec_over(struct run *r)
 static void finish_exec(struct exec_worker *w)
 {
     if (w->latched)
-        row_release(w, shard_mono(w->shard));
+        row_let_go(w, shard_mono(w->shard));
     exec_over(&w->run);
 }
 
-static enum exec_outcome finish(struct exec_worker *w, uint64_t floor)
+static enum exec_outcome finish(struct exec_worker *w, struct run *r, uint64_t floor)
 {
     struct shard *s = w->shard;
     uint64_t end = shard_mono(s), ns = end - w->clock_ns;
-    exec_show(&w->run, floor);
+    exec_show(r, floor);
     if (w->latched &&
-        (end - w->row_ns >= ROW_NS || is_slow(s, w->run.call.entry->command->flags, ns) || is_latency_event(s, ns)))
-        row_release(w, end);
-    exec_account(&w->run, ns);
-    if (unlikely(w->run.flags & CMD_EXEC))
+        (end - w->row_ns >= ROW_NS || slowlog_wants(s, r->call.entry->command->flags, ns) || is_latency_event(s, ns)))
+        row_let_go(w, end);
+    exec_account(r, ns);
+    if (unlikely(r->flags & CMD_EXEC))
         finish_exec(w);
+    if (unlikely(w->run.served.first)) {
+        if (r->flags & CMD_EXEC)
+            exec_log_served(r);
+        else
+            slowlog_add_later(s, &w->run.served);
+    }
     if (!w->latched)
         effects_tell(s);
     w->clock_ns = end;
@@ -255,7 +278,7 @@ static enum exec_outcome send_away(struct exec_worker *w, size_t mark, enum lane
     enum result r = pool_submit(&w->run, lane);
     if (r != RES_OK) {
         reply_code(&w->run, mark, r);
-        return finish(w, 0);
+        return finish(w, &w->run, 0);
     }
     atomic_fetch_add_explicit(w->run.flags & CMD_WRITE ? &s->away_writes : &s->away_reads, 1, memory_order_relaxed);
     w->clock_valid = false;
@@ -284,7 +307,22 @@ static enum exec_outcome run_session(struct exec_worker *w)
     }
     if (res != RES_OK)
         reply_code(r, mark, res);
-    return finish(w, 0);
+    return finish(w, &w->run, 0);
+}
+
+static enum exec_outcome run_write(struct exec_worker *w);
+
+/* A read that has found something to keep. */
+static enum exec_outcome run_again_as_write(struct exec_worker *w, size_t mark)
+{
+    struct run *r = &w->run;
+    struct call *c = &r->call;
+    uint32_t flags = r->flags | CMD_WRITE;
+    c->reply->ops->rewind(c->reply, mark);
+    sink_begin(c->reply);
+    run_begin(r, c->session, c->entry, c->argc, c->argv, c->reply);
+    r->flags = flags;
+    return run_write(w);
 }
 
 static enum exec_outcome run_read(struct exec_worker *w)
@@ -298,11 +336,13 @@ static enum exec_outcome run_read(struct exec_worker *w)
     run_snapshot_read(r, w->clock_ns);
     enum result res = run_handler(r, c->entry->command->run);
     epoch_leave();
+    if (unlikely(res == RES_WOULD_BLOCK && r->wants_write))
+        return run_again_as_write(w, mark);
     if (unlikely(res == RES_WOULD_BLOCK))
         return send_away(w, mark, r->too_long ? LANE_LONG : LANE_SHORT);
     if (unlikely(res != RES_OK))
         reply_code(r, mark, res);
-    return finish(w, 0);
+    return finish(w, &w->run, 0);
 }
 
 /* No log space or memtable: everything is dropped until there is. */
@@ -337,6 +377,7 @@ static enum exec_outcome run_write(struct exec_worker *w)
         return send_away(w, mark, LANE_LONG);
     if (!w->latched && !row_take(w))
         return EXEC_PARKED;
+    bundle_commit(w); /* it comes before this one */
     epoch_enter();
     run_snapshot_latched(r, w->clock_ns);
     enum result res = run_handler(r, cmd->run);
@@ -371,7 +412,35 @@ static enum exec_outcome run_write(struct exec_worker *w)
         w->clock_valid = false;
         return EXEC_AWAY; /* the session may have been served by now */
     }
-    return finish(w, sequence);
+    return finish(w, r, sequence);
+}
+
+/* A short write, with those before and behind it in one batch. False: it has not run, and is to be run alone. */
+static bool run_bundled(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                        const struct slice *argv, struct sink *reply, enum exec_outcome *outcome)
+{
+    struct run *r = &w->bundle;
+    if (!w->latched && !row_take(w)) {
+        *outcome = EXEC_PARKED;
+        return true;
+    }
+    if (!bundle_join(w, session, entry, argc, argv, reply))
+        return false;
+    size_t mark = reply->ops->mark(reply);
+    uint64_t floor;
+    epoch_enter();
+    bundle_snapshot(w);
+    enum result res = run_handler(r, entry->command->run);
+    epoch_leave();
+    if (unlikely(!bundle_keep(w, res, &floor))) {
+        reply->ops->rewind(reply, mark);
+        sink_begin(reply);
+        return false;
+    }
+    if (bundle_is_full(w))
+        bundle_commit(w);
+    *outcome = finish(w, r, floor);
+    return true;
 }
 
 struct waiter *exec_take_waiter(struct exec_worker *w)
@@ -497,14 +566,20 @@ enum exec_outcome exec_run(struct exec_worker *w, struct session *session, const
     if (unlikely(restricted | session->state) && !admit(w, session, entry, restricted, argc, argv, reply, &outcome))
         return outcome;
     clock_start(w);
-    run_begin(&w->run, session, entry, argc, argv, reply);
     if (unlikely(flags & CMD_EXEC))
         flags = multi_way(session, flags);
     if (entry->command->only_reads && entry->command->only_reads(argc, argv))
         flags &= ~(uint32_t)CMD_WRITE;
+    if (!entry->command->check && bundle_suits(w, flags, argc, argv) &&
+        run_bundled(w, session, entry, argc, argv, reply, &outcome))
+        return outcome;
+    if (w->bundle_open &&
+        (flags & (CMD_WRITE | CMD_LATCHED | CMD_SESSION) || session->floor > front_visible(w->shard->front)))
+        bundle_commit(w); /* the writes that it may ask for are among it */
+    run_begin(&w->run, session, entry, argc, argv, reply);
     w->run.flags = flags;
     if (entry->command->check && check(w, reply))
-        return finish(w, 0);
+        return finish(w, &w->run, 0);
     if (flags & (CMD_WRITE | CMD_LATCHED)) {
         outcome = run_write(w);
     } else {
@@ -531,7 +606,7 @@ void exec_session_command(struct exec_worker *w, struct session *session, const 
     run_begin(&w->run, session, entry, argc, argv, reply);
     w->run.flags = entry->command->flags;
     if (entry->command->check && check(w, reply))
-        (void)finish(w, 0);
+        (void)finish(w, &w->run, 0);
     else
         (void)run_session(w);
 }

@@ -60,6 +60,11 @@ struct kept {
     void *what; /* NULL: nothing */
     void (*drop)(void *what);
 };
+/* Lines of the slow log that wait for their place: those of commands served under the latch, which come behind what woke
+ * them. In order. */
+struct slow_later {
+    struct slow_record *first, *last;
+};
 struct run {
     struct call call; /* first: call_run() */
     struct arena arena;
@@ -77,6 +82,7 @@ struct run {
     bool saw_counts;           /* the counters, which validation cannot tell apart by key */
     bool slow;                 /* slow mode: waits although it holds the latch */
     bool away;                 /* belongs to a thread of the pool; for good */
+    bool bundled;              /* several commands' (bundle.c); for good */
     bool in_exec;              /* EXEC's commands run in it */
     bool exec_failed;          /* EXEC answered an error instead of running them */
     bool must_validate;        /* prepared: even if it wrote nothing */
@@ -84,12 +90,15 @@ struct run {
     bool tracked;              /* what it changes is among its effects */
     bool waits_on;             /* call_wait() of one that waits already */
     bool wants_hold;           /* call_may_act() said no */
+    bool wants_write;          /* a read that is to run again as a write */
+    bool wants_alone;          /* call_alone() did */
     struct kept kept;          /* call_keep(): over reruns */
     uint32_t flags;            /* the command's, or what EXEC's commands make of them (multi.c) */
     struct effects *effects;   /* to be told; NULL: nothing */
     struct waiter *waiter;     /* call_wait(): to be registered with the commit */
     struct waiter *registered; /* it was; a reference */
     struct waiter *serving;    /* whose command runs here again */
+    struct slow_later served;  /* to be logged behind this run */
     struct inner *inner;       /* of EXEC, in the arena */
     uint32_t inner_count;
     struct exec_stats *stats;
@@ -104,7 +113,15 @@ struct run {
 static inline struct run *call_run(struct call *c) { return (struct run *)c; }
 
 enum result run_init(struct run *r, struct shard *s) MUST_CHECK;
+/* Of the same thread, for bundles: one block of statistics is for both. */
+void run_init_bundle(struct run *r, const struct run *first);
 void run_fini(struct run *r);
+/* One that is free, or a new one; NULL: no memory. */
+struct run *run_take(struct shard *s);
+void run_give(struct run *r);
+/* What it runs, for whom. */
+void run_command(struct run *r, struct session *session, const struct command_entry *entry, int argc,
+                 const struct slice *argv, struct sink *reply);
 /* Empties everything for a run of this command; the caller sets mode, view, snapshot, now and overlay. */
 void run_begin(struct run *r, struct session *session, const struct command_entry *entry, int argc,
                const struct slice *argv, struct sink *reply);
@@ -140,6 +157,12 @@ struct exec_worker {
     uint64_t clock_ns; /* end of the last command */
     uint64_t row_ns;   /* when the row took the latch */
     struct run run;
+    struct run bundle; /* the commands of a batch that is being put together */
+    bool bundle_open;  /* there is one */
+    uint32_t bundled;  /* commands that have written something to it */
+    uint32_t marked_hooks;
+    uint64_t bundle_sequence; /* that they will have */
+    struct overlay_mark mark;
     struct ahead {
         unsigned count;
         struct engine_key keys[ENGINE_PREFETCH_MAX];
@@ -150,6 +173,24 @@ struct exec_worker {
 };
 /* Wakes every worker parked for the reason. Any thread. */
 void workers_wake(struct shard *s, unsigned reason);
+
+/* ---- several commands as one batch (bundle.c); the latch is held by all but the first ---- */
+/* By declaration and arguments, and what others have asked for. */
+bool bundle_suits(const struct exec_worker *w, uint32_t flags, int argc, const struct slice *argv);
+/* True: the command is to be run in w->bundle. */
+bool bundle_join(struct exec_worker *w, struct session *session, const struct command_entry *entry, int argc,
+                 const struct slice *argv, struct sink *reply);
+/* Inside its epoch section. */
+void bundle_snapshot(struct exec_worker *w);
+/* After its handler. False: nothing of it is left there, and it goes the ordinary way, behind the bundle's commit. */
+bool bundle_keep(struct exec_worker *w, enum result res, uint64_t *floor);
+bool bundle_is_full(const struct exec_worker *w);
+void bundle_commit_open(struct exec_worker *w);
+static inline void bundle_commit(struct exec_worker *w)
+{
+    if (w->bundle_open)
+        bundle_commit_open(w);
+}
 
 /* ---- the pool (pool.c, prepared.c) ---- */
 enum lane { LANE_SHORT, LANE_LONG };
@@ -218,7 +259,15 @@ void exec_session_command(struct exec_worker *w, struct session *session, const 
 /* The reply may be shown at this floor: to its session, to monitors. Of a write on a worker: under the latch. */
 void exec_show(struct run *r, uint64_t floor);
 uint64_t exec_argument_bytes(int argc, const struct slice *argv);
-void slowlog_add(struct shard *s, struct call *c, uint64_t us);
+/* What the run woke is logged behind it; behind the rest of EXEC, when there is one. */
+void exec_log_served(struct run *r);
+/* Without the latch: */
+bool slowlog_wants(const struct shard *s, uint32_t flags, uint64_t ns);
+void slowlog_add(struct shard *s, const struct call *c, uint64_t us);
+void slowlog_add_later(struct shard *s, struct slow_later *l);
+/* With it: */
+void slowlog_later(struct slow_later *l, const struct call *c, uint64_t us);
+void slowlog_move(struct slow_later *to, struct slow_later *from);
 
 /* ---- effects (effects.c) ---- */
 void effects_init(struct shard *s);
@@ -234,7 +283,8 @@ enum result multi_queue(struct session *s, const struct command_entry *entry, in
     MUST_CHECK;
 uint32_t multi_flags(const struct session *s); /* of what is queued: those by which a command is admitted */
 uint32_t multi_way(struct session *s, uint32_t flags);
-void multi_over(struct run *r); /* EXEC has counted */
+void multi_over(struct run *r);                    /* EXEC has counted */
+struct slow_later *multi_later(struct session *s); /* to be logged when EXEC's rest is over; NULL: there is none */
 
 /* ---- WATCH (watch.c) ---- */
 struct watches {
@@ -253,6 +303,7 @@ struct waits {
     uint64_t tickets;
     struct wait_queue *ready_first, *ready_last; /* to be served */
     struct waiter *cold;                         /* for the pool, once the latch is free */
+    struct slow_later slow;                      /* for the slow log, then */
     bool more;                                   /* so is the rest of those to be served */
     struct run *run;                             /* in which they are served */
     _Atomic(struct waiter *) dead;
@@ -262,6 +313,7 @@ struct waits {
 };
 struct wait_left {
     struct waiter *cold;
+    struct slow_later slow;
     bool more;
 };
 enum result waits_init(struct shard *s) MUST_CHECK;
@@ -281,8 +333,8 @@ void wait_serve_cold(struct run *r, struct waiter *w);
 void wait_serve_rest(struct shard *s);
 struct job *waiter_job(struct waiter *w);
 
-/* A pool thread or the like lets go of the latch. */
-void latch_end(struct shard *s, bool committed);
+/* A pool thread or the like lets go of the latch. What was served by it is logged behind r; NULL: at once. */
+void latch_end(struct shard *s, struct run *r, bool committed);
 
 enum restriction { RESTRICT_AUTH = 1, RESTRICT_PAUSE = 2, RESTRICT_MEMORY = 4, RESTRICT_FROZEN = 8 };
 

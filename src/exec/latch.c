@@ -98,6 +98,7 @@ bool latch_try(struct latch *l, struct latch_waiter *w, uint64_t now_ns)
     assert(!held_here); /* one at a time */
     held_here = true;
     l->taken_ns = now_ns;
+    l->taken_cpu_ns = unlikely(atomic_load_explicit(&l->cpu_clock, memory_order_relaxed)) ? os_thread_cpu_ns() : 0;
     if (unlikely(w->since_ns))
         forget(l, w);
     return true;
@@ -151,10 +152,11 @@ uint64_t latch_release(struct latch *l, uint64_t now_ns)
     assert(held_here);
     uint64_t held = now_ns > l->taken_ns ? now_ns - l->taken_ns : 0;
     __atomic_store_n(&l->takes, l->takes + 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&l->held_ns, l->held_ns + held, __ATOMIC_RELAXED);
-    if (held > l->held_max_ns)
-        __atomic_store_n(&l->held_max_ns, held, __ATOMIC_RELAXED);
-    if (held > LATCH_LONG_NS)
+    uint64_t counted = likely(!l->taken_cpu_ns) ? held : os_thread_cpu_ns() - l->taken_cpu_ns;
+    __atomic_store_n(&l->held_ns, l->held_ns + counted, __ATOMIC_RELAXED);
+    if (counted > l->held_max_ns)
+        __atomic_store_n(&l->held_max_ns, counted, __ATOMIC_RELAXED);
+    if (counted > LATCH_LONG_NS)
         __atomic_store_n(&l->over_1ms, l->over_1ms + 1, __ATOMIC_RELAXED);
     held_here = false;
     atomic_store(&l->held, 0);

@@ -42,6 +42,10 @@ struct latch {
     _Atomic(struct latch_waiter *) claim;
     struct env *env;
     uint64_t taken_ns; /* of the holder */
+    /* What is counted below is processor time of the holder's thread instead: what the machine gives to others while the
+     * latch is held is not there. It costs two system calls each time. */
+    _Atomic bool cpu_clock;
+    uint64_t taken_cpu_ns; /* 0: the clock was not on when it was taken */
     /* Counted by the holder, read by anybody. */
     uint64_t takes, held_ns, held_max_ns, over_1ms;
     _Atomic uint64_t parks;

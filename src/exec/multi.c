@@ -38,6 +38,7 @@ struct multi_rest {
     struct buf reply;  /* EXEC's own */
     struct buf pieces; /* the others', one after the other */
     size_t *ends;
+    struct slow_later served; /* by EXEC */
 };
 
 /* ---- the queue ---- */
@@ -262,12 +263,15 @@ void multi_over(struct run *r)
     session_multi_end(s);
 }
 
-void session_rest_drop(struct session *s)
+struct slow_later *multi_later(struct session *s) { return s->rest ? &s->rest->served : NULL; }
+
+void session_rest_drop(struct shard *shard, struct session *s)
 {
     struct multi_rest *rest = s->rest;
     if (!rest)
         return;
     s->rest = NULL;
+    slowlog_add_later(shard, &rest->served);
     multi_free(rest->multi);
     buf_fini(&rest->reply);
     buf_fini(&rest->pieces);
@@ -320,6 +324,6 @@ enum exec_outcome exec_rest(struct exec_worker *w, struct session *s, struct buf
         res = put_together(rest, reply);
     if (res != RES_OK)
         s->close_after_reply = true;
-    session_rest_drop(s);
+    session_rest_drop(w->shard, s);
     return EXEC_DONE;
 }

@@ -15,18 +15,20 @@ void overlay_fini(struct overlay *o)
     free(o->slots);
     free(o->counters);
     free(o->signals);
+    free(o->old);
     overlay_init(o);
 }
 
 void overlay_reset(struct overlay *o)
 {
-    if (unlikely(o->cap > KEEP_RECORDS || o->signal_cap > KEEP_RECORDS || o->counter_cap > KEEP_RECORDS)) {
+    if (unlikely(o->cap > KEEP_RECORDS || o->signal_cap > KEEP_RECORDS || o->counter_cap > KEEP_RECORDS ||
+                 o->old_cap > KEEP_RECORDS)) {
         overlay_fini(o);
         return;
     }
     if (unlikely(o->count > OVERLAY_LINEAR))
         memset(o->slots, 0, o->slot_cap * sizeof *o->slots);
-    o->count = o->counter_count = o->signal_count = 0;
+    o->count = o->counter_count = o->signal_count = o->old_count = o->marked = 0;
     o->dbs = false;
     o->bytes = 0;
 }
@@ -122,12 +124,69 @@ enum result overlay_add(struct overlay *o, const struct engine_key *key, struct 
     return RES_OK;
 }
 
-void overlay_replace(struct overlay *o, struct batch_record *r, struct slice value, uint8_t kind)
+/* A record as it was before. */
+struct overlay_old {
+    uint32_t index;
+    uint8_t kind;
+    struct slice value;
+};
+
+enum result overlay_replace(struct overlay *o, struct batch_record *r, struct slice value, uint8_t kind)
 {
+    uint32_t index = (uint32_t)(r - o->records);
+    if (unlikely(index < o->marked)) {
+        enum result res = grow((void **)&o->old, &o->old_cap, o->old_count, sizeof *o->old);
+        if (res != RES_OK)
+            return res;
+        o->old[o->old_count++] = (struct overlay_old){index, r->kind, r->value};
+    }
     o->bytes += value.len;
     o->bytes -= r->value.len;
     r->value = value;
     r->kind = kind;
+    return RES_OK;
+}
+
+void overlay_mark(struct overlay *o, struct overlay_mark *m)
+{
+    assert(!o->dbs && o->counter_count <= OVERLAY_MARKED_COUNTERS);
+    o->marked = o->count;
+    o->old_count = 0;
+    m->count = o->count;
+    m->counter_count = o->counter_count;
+    m->signal_count = o->signal_count;
+    m->bytes = o->bytes;
+    if (o->counter_count)
+        memcpy(m->counters, o->counters, o->counter_count * sizeof *m->counters);
+}
+
+/* Slots are left in the opposite order of their being taken, so that no other's way leads over them. */
+static void slot_leave(struct overlay *o, uint32_t index)
+{
+    uint32_t mask = o->slot_cap - 1, at = (uint32_t)o->records[index].key.hash & mask;
+    while (o->slots[at] != index + 1)
+        at = (at + 1) & mask;
+    o->slots[at] = 0;
+}
+
+void overlay_undo(struct overlay *o, const struct overlay_mark *m)
+{
+    while (o->count > m->count) {
+        if (o->count > OVERLAY_LINEAR)
+            slot_leave(o, o->count - 1);
+        o->count--;
+    }
+    while (o->old_count) {
+        const struct overlay_old *was = &o->old[--o->old_count];
+        o->records[was->index].value = was->value;
+        o->records[was->index].kind = was->kind;
+    }
+    o->signal_count = m->signal_count;
+    o->counter_count = m->counter_count;
+    if (m->counter_count)
+        memcpy(o->counters, m->counters, m->counter_count * sizeof *m->counters);
+    o->bytes = m->bytes;
+    o->dbs = false;
 }
 
 enum result overlay_count(struct overlay *o, uint32_t keyspace, int64_t keys, int64_t expires)

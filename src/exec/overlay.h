@@ -28,8 +28,18 @@ struct overlay {
     uint32_t counter_count, counter_cap;
     struct overlay_signal *signals;
     uint32_t signal_count, signal_cap;
-    bool dbs;     /* the database map was changed; signals say which */
-    size_t bytes; /* of keys and values */
+    bool dbs;                /* the database map was changed; signals say which */
+    size_t bytes;            /* of keys and values */
+    struct overlay_old *old; /* what was replaced since overlay_mark() of what was there then */
+    uint32_t old_count, old_cap;
+    uint32_t marked; /* records that were there then */
+};
+
+#define OVERLAY_MARKED_COUNTERS 8 /* as many at most, where a mark is set */
+struct overlay_mark {
+    uint32_t count, counter_count, signal_count;
+    size_t bytes;
+    struct batch_counter counters[OVERLAY_MARKED_COUNTERS];
 };
 
 void overlay_init(struct overlay *o);
@@ -46,9 +56,13 @@ static inline struct batch_record *overlay_find(const struct overlay *o, const s
 /* A key that overlay_find() did not find. Its bytes and the value must live as long as the run. */
 enum result overlay_add(struct overlay *o, const struct engine_key *key, struct slice value, uint8_t kind) MUST_CHECK;
 /* Replaces what overlay_find() found. */
-void overlay_replace(struct overlay *o, struct batch_record *r, struct slice value, uint8_t kind);
+enum result overlay_replace(struct overlay *o, struct batch_record *r, struct slice value, uint8_t kind) MUST_CHECK;
 enum result overlay_count(struct overlay *o, uint32_t keyspace, int64_t keys, int64_t expires) MUST_CHECK;
 enum result overlay_signal(struct overlay *o, const struct overlay_signal *signal) MUST_CHECK;
+
+/* From here on what comes can be undone, until there is another mark or a reset. The database map was not changed. */
+void overlay_mark(struct overlay *o, struct overlay_mark *m);
+void overlay_undo(struct overlay *o, const struct overlay_mark *m);
 
 /* The records in [lower, upper) as they are now, tombstones included, in key order. Lives in the arena. */
 enum result overlay_iter(const struct overlay *o, struct arena *arena, struct slice lower, struct slice upper,

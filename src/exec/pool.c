@@ -9,6 +9,7 @@
 
 #include "base/epoch.h"
 #include "base/hash.h"
+#include "base/heap.h"
 #include "exec/internal.h"
 
 /* ---- a job ---- */
@@ -36,6 +37,7 @@ static void job_run(struct run *r, struct job *j)
         sink.host = j->session;
         sink.stream = stream_away;
         sink.rewound = rewound_away;
+        sink.sink.takes_elements = j->session->ops->takes_elements;
     }
     struct task t = {
         .fn = j->entry->command->run,
@@ -50,15 +52,23 @@ static void job_run(struct run *r, struct job *j)
     struct session *session = j->session;
     const struct session_ops *ops = session->ops; /* once it waits or is completed, it is not ours to look at */
     uint64_t start = shard_mono(s), floor = 0, committed = 0;
-    enum result res;
+    enum result res = RES_OK;
+    bool writes = j->flags & (CMD_WRITE | CMD_LATCHED);
     run_enter(r);
     sink_begin(&sink.sink);
-    if (!(j->flags & (CMD_WRITE | CMD_LATCHED)))
+    if (!writes) {
         res = away_read(r, &t);
-    else
+        if (res == RES_WOULD_BLOCK && r->wants_write) {
+            sink.sink.ops->rewind(&sink.sink, 0);
+            t.flags |= CMD_WRITE;
+            writes = true;
+        }
+    }
+    if (writes)
         res = prepared_run(r, &t, &floor, &committed);
     if (r->registered) { /* it waits for a key, and is not ours any more */
         r->registered = NULL;
+        slowlog_add_later(s, &r->served);
         run_leave(r);
         buf_fini(&bytes);
         if (ops->unref)
@@ -73,6 +83,7 @@ static void job_run(struct run *r, struct job *j)
     exec_account(r, shard_mono(s) - start);
     if (r->flags & CMD_EXEC)
         exec_over(r);
+    exec_log_served(r);
     effects_tell(s);
     run_leave(r);
     if (sink.sink.failed) {
@@ -197,21 +208,36 @@ static bool job_do(struct run *r, struct job *j)
     return warming;
 }
 
+/* Between two jobs that do not follow each other at once. */
+static void rest(struct pool *p) REQUIRES(p->lock)
+{
+    os_mutex_unlock(&p->lock);
+    heap_rest();
+    os_mutex_lock(&p->lock);
+}
+
 static void pool_main(void *arg)
 {
     struct run *r = arg;
     struct shard *s = r->call.shard;
     struct pool *p = &s->pool;
+    bool rested = true;
     os_mutex_lock(&p->lock);
     for (;;) {
         int lane = lane_pick(p);
         if (lane < 0) {
             if (p->stop)
                 break;
+            if (!rested) {
+                rested = true;
+                rest(p);
+                continue;
+            }
             idle(s, p);
             continue;
         }
         struct job *j = lane_pop(p, (enum lane)lane);
+        rested = false;
         os_mutex_unlock(&p->lock);
         bool warming = job_do(r, j);
         epoch_poll();
@@ -319,7 +345,7 @@ void pool_close(struct shard *s)
 
 /* ---- work of the server's own ---- */
 
-static struct run *run_take(struct shard *s)
+struct run *run_take(struct shard *s)
 {
     os_mutex_lock(&s->lock);
     struct run *r = s->free_runs;
@@ -335,7 +361,7 @@ static struct run *run_take(struct shard *s)
     return NULL;
 }
 
-static void run_give(struct run *r)
+void run_give(struct run *r)
 {
     struct shard *s = r->call.shard;
     r->background_arg = NULL;
@@ -361,6 +387,7 @@ enum result exec_background(struct shard *s, command_fn *fn, void *arg, uint64_t
     r->background_arg = arg;
     run_enter(r);
     enum result res = prepared_run(r, &t, &floor, sequence);
+    slowlog_add_later(s, &r->served);
     run_leave(r);
     run_give(r);
     return res;

@@ -13,6 +13,8 @@
  *
  * Holding keys: all at once, under the latch, only when nobody else holds one of them, so that no two commands wait for
  * each other; who meets a key of another lets go of his own before he waits. Writers that meet a held key park.
+ * A run that prepares for others, too (call_alone), holds its keys from the start; who comes meanwhile waits for it and
+ * then goes the ordinary way.
  * A command that acts outside of the server (call_may_act) runs once to find out its keys, and again when it holds them.
  * Slow mode holds the latch and waits for the disk nevertheless: the last resort for runs that look at other keys each
  * time; counted, and it must stay at zero in practice. */
@@ -63,7 +65,7 @@ static bool hold_has(const struct hold *h, uint32_t at)
     return h->count && bsearch(&at, h->at, h->count, sizeof at, compare_u32);
 }
 
-static uint32_t entry_of(uint64_t hash) { return (uint32_t)(hash & ((UINT64_C(1) << TOUCHED_BITS) - 1)); }
+static uint32_t entry_of(const struct shard *s, uint64_t hash) { return (uint32_t)(hash & s->touched.mask); }
 
 /* The entries of the keys that the run saw, sorted, each once. */
 static enum result hold_list(struct run *r)
@@ -78,7 +80,7 @@ static enum result hold_list(struct run *r)
         h->cap = n;
     }
     for (size_t i = 0; i < n; i++)
-        h->at[i] = entry_of(r->call.seen.keys[i]);
+        h->at[i] = entry_of(r->call.shard, r->call.seen.keys[i]);
     if (n)
         qsort(h->at, n, sizeof *h->at, compare_u32);
     h->count = 0;
@@ -99,10 +101,12 @@ static bool hold_try(struct shard *s, const struct hold *h)
     return true;
 }
 
-static enum result hold_take(struct run *r)
+/* *waited: somebody else had one of them. */
+static enum result hold_take(struct run *r, bool *waited)
 {
     struct shard *s = r->call.shard;
     enum result res = hold_list(r);
+    *waited = false;
     while (res == RES_OK) {
         uint64_t turn = moved_turn(s, &s->held_turns);
         latch_lock(&s->latch);
@@ -113,6 +117,7 @@ static enum result hold_take(struct run *r)
             return RES_OK;
         }
         res = wait_moved(s, &s->held_turns, turn);
+        *waited = true;
     }
     r->hold.count = 0;
     return res;
@@ -136,7 +141,7 @@ static void hold_drop(struct run *r)
 
 /* Regions do not share a table: the one with the most bytes goes into it, the rest stays in the batch if that is small.
  * (The value of a string of many pieces lies in one region, its metadata in another.) */
-static uint8_t choose_region(const struct overlay *o)
+static uint8_t choose_region(const struct overlay *o, size_t batch_max)
 {
     size_t bytes[256] = {0};
     for (uint32_t i = 0; i < o->count; i++)
@@ -148,7 +153,7 @@ static uint8_t choose_region(const struct overlay *o)
         if (bytes[i] > bytes[most])
             most = i;
     }
-    return all - bytes[most] <= FRONT_BATCH_MAX / 2 ? (uint8_t)most : 0;
+    return all - bytes[most] <= batch_max / 2 ? (uint8_t)most : 0;
 }
 
 static enum result table_write(struct run *r, struct engine_table **out, uint64_t *number)
@@ -157,7 +162,7 @@ static enum result table_write(struct run *r, struct engine_table **out, uint64_
     struct overlay *o = &r->overlay;
     struct engine_table *t = NULL;
     *out = NULL;
-    r->above_table = overlay_split(o, choose_region(o));
+    r->above_table = overlay_split(o, choose_region(o, front_batch_max(s->front)));
     enum result res = front_table_begin(s->front, &t);
     if (res != RES_OK)
         return res;
@@ -178,7 +183,8 @@ static bool wants_table(const struct run *r)
 {
     struct batch b;
     overlay_batch(&r->overlay, r->call.now_ms, &b);
-    return r->overlay.bytes > FRONT_BATCH_MAX || front_batch_bytes(&b) > FRONT_BATCH_MAX;
+    return r->overlay.bytes > FRONT_BATCH_MAX ||
+           front_batch_bytes(r->call.shard->front, &b) > front_batch_max(r->call.shard->front);
 }
 
 /* ---- validation and commit ---- */
@@ -201,14 +207,14 @@ static enum result validate(struct run *r, uint64_t now_ms)
     bool valid = true;
     for (size_t i = 0; i < c->seen.count; i++) {
         uint64_t v = *touched_at(&s->touched, c->seen.keys[i]);
-        if (v & TOUCHED_HELD && !hold_has(&r->hold, entry_of(c->seen.keys[i])))
+        if (v & TOUCHED_HELD && !hold_has(&r->hold, entry_of(s, c->seen.keys[i])))
             return RES_LOCKED;
         valid &= (v & ~TOUCHED_HELD) <= c->snapshot;
     }
     return valid ? RES_OK : RES_RETRY;
 }
 
-void latch_end(struct shard *s, bool committed)
+void latch_end(struct shard *s, struct run *r, bool committed)
 {
     committed |= wait_serve(s);
     struct wait_left left = wait_take_left(s);
@@ -217,6 +223,10 @@ void latch_end(struct shard *s, bool committed)
     if (committed)
         front_kick(s->front);
     effects_tell(s);
+    if (r)
+        slowlog_move(&r->served, &left.slow);
+    else
+        slowlog_add_later(s, &left.slow);
     if (unlikely(left.cold || left.more))
         wait_hand_over(s, left);
 }
@@ -239,7 +249,7 @@ static enum result commit_prepared(struct run *r, uint64_t *sequence)
         res = validate(r, now);
         if (res == RES_OK)
             res = commit_overlay(r, table, number, sequence);
-        latch_end(s, res == RES_OK);
+        latch_end(s, r, res == RES_OK);
         if (res == RES_WOULD_BLOCK)
             res = wait_moved(s, &s->space_turns, space);
         else if (res == RES_LOCKED && !r->hold.count)
@@ -302,7 +312,7 @@ static enum result ordinary(struct run *r, const struct task *t, uint64_t *floor
         c->view = NULL;
         *floor = sequence;
         *committed = sequence != c->snapshot ? sequence : 0;
-        latch_end(s, *committed != 0);
+        latch_end(s, r, *committed != 0);
         if (res == RES_WOULD_BLOCK && r->hit_held)
             res = wait_moved(s, &s->held_turns, held);
         else if (res == RES_OK && space_res == RES_WOULD_BLOCK)
@@ -340,7 +350,7 @@ static enum result slow_mode(struct run *r, const struct task *t, uint64_t *floo
             commit_res = commit_overlay(r, table, number, &sequence);
         *floor = sequence;
         *committed = sequence != c->snapshot ? sequence : 0;
-        latch_end(s, *committed != 0);
+        latch_end(s, r, *committed != 0);
         front_view_unref(c->view);
         c->view = NULL;
         if (table && !*committed)
@@ -361,14 +371,28 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
 {
     struct shard *s = r->call.shard;
     enum result res = RES_OK;
+    bool waited, gave_way = false;
     *committed = 0;
     for (int failures = 0;;) {
         res = prepare(r, t, floor, committed);
         if (res == RES_WOULD_BLOCK && r->wants_hold && !r->hold.count) {
             t->reply->ops->rewind(t->reply, 0);
-            if ((res = hold_take(r)) != RES_OK)
+            if ((res = hold_take(r, &waited)) != RES_OK)
                 break;
             failures = HOLD_AFTER; /* from now on it is never without */
+            continue;
+        }
+        if (res == RES_WOULD_BLOCK && r->wants_alone && !r->hold.count) {
+            t->reply->ops->rewind(t->reply, 0);
+            if ((res = hold_take(r, &waited)) != RES_OK)
+                break;
+            if (!waited || gave_way)
+                continue;
+            gave_way = true;
+            hold_drop(r); /* who had it may have done what this one wanted to do */
+            if ((res = ordinary(r, t, floor, committed)) != RES_WOULD_BLOCK)
+                break;
+            t->reply->ops->rewind(t->reply, 0);
             continue;
         }
         if (res != RES_RETRY && res != RES_LOCKED) /* locked: it holds keys and met another's; below it lets go first */
@@ -384,7 +408,7 @@ enum result prepared_run(struct run *r, const struct task *t, uint64_t *floor, u
         }
         if (failures >= HOLD_AFTER) {
             hold_drop(r);
-            if ((res = hold_take(r)) != RES_OK)
+            if ((res = hold_take(r, &waited)) != RES_OK)
                 break;
             continue;
         }

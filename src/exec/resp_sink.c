@@ -175,6 +175,14 @@ static void resp_bulk_stream(struct sink *s, uint64_t len, struct sink_source *s
         read_whole(r, len, src);
 }
 
+static void resp_elements(struct sink *s, struct sink_source *src)
+{
+    if (s->failed)
+        src->close(src);
+    else
+        self(s)->stream(self(s), SINK_ELEMENTS, src);
+}
+
 static void resp_null(struct sink *s)
 {
     if (s->resp == 3)
@@ -291,6 +299,7 @@ static const struct sink_ops resp_ops = {
     .bulk = resp_bulk,
     .bulk_room = resp_bulk_room,
     .bulk_stream = resp_bulk_stream,
+    .elements = resp_elements,
     .null = resp_null,
     .null_array = resp_null_array,
     .array = resp_array,

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "exec/internal.h"
 
-enum result run_init(struct run *r, struct shard *s)
+static void init(struct run *r, struct shard *s)
 {
     memset(r, 0, sizeof *r);
     r->call.shard = s;
@@ -14,16 +14,29 @@ enum result run_init(struct run *r, struct shard *s)
     arena_init(&r->arena, 4096);
     overlay_init(&r->overlay);
     s->env->ops->random(s->env, &r->seed, sizeof r->seed);
+}
+
+enum result run_init(struct run *r, struct shard *s)
+{
+    init(r, s);
     r->stats = stats_take(s);
     return r->stats ? RES_OK : RES_NO_MEMORY;
 }
 
+void run_init_bundle(struct run *r, const struct run *first)
+{
+    init(r, first->call.shard);
+    r->bundled = true;
+    r->stats = first->stats;
+}
+
 void run_fini(struct run *r)
 {
-    if (r->stats)
+    if (r->stats && !r->bundled)
         stats_give(r->call.shard, r->stats);
     effects_drop(r);
     wait_drop(r->waiter);
+    assert(!r->served.first);
     arena_fini(&r->arena);
     overlay_fini(&r->overlay);
     free(r->hooks);
@@ -32,6 +45,19 @@ void run_fini(struct run *r)
 }
 
 #define KEEP_SEEN 4096
+
+void run_command(struct run *r, struct session *session, const struct command_entry *entry, int argc,
+                 const struct slice *argv, struct sink *reply)
+{
+    struct call *c = &r->call;
+    c->session = session;
+    c->entry = entry;
+    c->argc = argc;
+    c->argv = argv;
+    c->reply = reply;
+    c->settings = atomic_load_explicit(&c->shard->settings, memory_order_acquire);
+    c->random_state = r->seed;
+}
 
 void run_begin(struct run *r, struct session *session, const struct command_entry *entry, int argc,
                const struct slice *argv, struct sink *reply)
@@ -43,6 +69,7 @@ void run_begin(struct run *r, struct session *session, const struct command_entr
     r->failed = RES_OK;
     r->too_long = r->hit_held = r->saw_counts = r->slow = false;
     r->in_exec = r->exec_failed = r->must_validate = r->needs_latch = r->waits_on = r->wants_hold = r->tracked = false;
+    r->wants_write = r->wants_alone = false;
     r->inner_count = 0;
     r->serving = NULL;
     r->flags = 0;
@@ -51,18 +78,12 @@ void run_begin(struct run *r, struct session *session, const struct command_entr
         wait_drop(r->waiter);
         r->waiter = NULL;
     }
-    c->session = session;
-    c->entry = entry;
-    c->argc = argc;
-    c->argv = argv;
-    c->reply = reply;
-    c->settings = atomic_load_explicit(&c->shard->settings, memory_order_acquire);
+    run_command(r, session, entry, argc, argv, reply);
     c->events = atomic_load_explicit(&c->shard->events, memory_order_relaxed);
     c->view = NULL;
     c->overlay = NULL;
     c->mode = 0;
     c->bind = 0;
-    c->random_state = r->seed;
     c->keyspace_hits = c->keyspace_misses = 0;
     c->store = NULL;
     c->error_closed = 0;

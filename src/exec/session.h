@@ -30,6 +30,7 @@ struct session_ops {
      * sources are then read whole. */
     enum result (*stream)(struct session *s, size_t at, uint64_t len, struct sink_source *source);
     void (*rewound)(struct session *s, size_t at);
+    bool takes_elements;            /* such a source may be SINK_ELEMENTS */
     void (*ref)(struct session *s); /* keeps session and arguments alive while a command is away */
     void (*unref)(struct session *s);
     /* A command that was away waits for a key (call_wait): `w`, a reference of which is the session's now, ends with
@@ -51,8 +52,10 @@ struct session {
     const struct session_ops *ops;
     uint64_t id;    /* any; 1, 2, 3 ... */
     uint64_t floor; /* highest sequence it committed or was bound to: its replies wait for it */
-    uint32_t db;    /* selected database number */
-    int resp;       /* 2 or 3 */
+    /* The selected database's number; 2 or 3. While a command is away they are its thread's to change (EXEC does), and the
+     * reactor reads them for CLIENT LIST and to look ahead. */
+    _Atomic uint32_t db;
+    _Atomic int resp;
     bool authenticated;
     bool no_touch, no_evict, monitor;
     bool close_after_reply;

@@ -60,7 +60,7 @@ static struct shard *shard_new(const struct shard_options *options)
     latency_init(s);
     effects_init(s);
     if (watches_init(s) != RES_OK || waits_init(s) != RES_OK || clock_init(&s->clock, s->env) != RES_OK ||
-        touched_init(&s->touched) != RES_OK) {
+        touched_init(&s->touched, options->touched_bytes) != RES_OK) {
         shard_free(s);
         return NULL;
     }
@@ -219,6 +219,7 @@ struct exec_worker *exec_worker_new(struct shard *s, const struct exec_worker_op
         free(w);
         return NULL;
     }
+    run_init_bundle(&w->bundle, &w->run);
     return w;
 }
 
@@ -232,15 +233,21 @@ static void wait_for_sections(void)
     epoch_drain();
 }
 
+void exec_worker_end(struct exec_worker *w)
+{
+    exec_row_end(w);
+    latch_give_up(&w->shard->latch, &w->waiter);
+}
+
 void exec_worker_free(struct exec_worker *w)
 {
     if (!w)
         return;
     struct shard *s = w->shard;
-    exec_row_end(w);
-    latch_give_up(&s->latch, &w->waiter);
+    exec_worker_end(w);
     atomic_store(&s->workers[w->index], NULL);
     wait_for_sections(); /* somebody may be about to wake it */
+    run_fini(&w->bundle);
     run_fini(&w->run);
     free(w);
 }

@@ -19,6 +19,7 @@ struct shard_options {
     int max_workers;            /* 0: 64 */
     size_t command_count;       /* entries have ids below this */
     uint64_t batch_limit;       /* bytes a command may write at most; 0: 4 GiB */
+    uint64_t touched_bytes;     /* of the table of touched keys, at most; 0: 8 MiB */
 };
 enum result shard_open(const struct shard_options *options, struct shard **out, struct errmsg *msg) MUST_CHECK;
 /* No command runs any more; waits for the pool; closes the front. */
@@ -65,6 +66,9 @@ struct exec_worker_options {
     void *arg;
 };
 struct exec_worker *exec_worker_new(struct shard *s, const struct exec_worker_options *options);
+/* No command comes from this worker any more: its place in the queue for the latch goes to the next. By its thread, at its
+ * end; it may be long until it is freed, and others are waited for until then. */
+void exec_worker_end(struct exec_worker *w);
 void exec_worker_free(struct exec_worker *w);
 struct shard *exec_worker_shard(struct exec_worker *w);
 
@@ -113,6 +117,8 @@ uint64_t shard_now_ms(struct shard *s);
 /* ---- maintenance, on a thread that may wait, beside all commands; RES_CLOSED once *stop (may be NULL) ---- */
 /* What is committed now goes to the engine: it is sealed; and awaited. */
 enum result shard_flush(struct shard *s) MUST_CHECK;
+/* What is to be done under the latch when nobody else comes: about once a second, by a thread that may wait. */
+void shard_keep(struct shard *s);
 /* front_checkpoint() of what is committed now. */
 enum result shard_checkpoint(struct shard *s, const char *dir, const atomic_bool *stop, uint64_t *sequence,
                              struct errmsg *msg) MUST_CHECK;
@@ -134,7 +140,7 @@ enum result call_exec(struct call *c) MUST_CHECK;
 /* After EXEC, while session->rest: commands that could not run within it. *reply: EXEC's bytes, or, when this has answered
  * EXEC_AWAY before, those that completed() brought; becomes the whole reply. EXEC_AWAY: completed() will come. */
 enum exec_outcome exec_rest(struct exec_worker *w, struct session *s, struct buf *reply);
-void session_rest_drop(struct session *s); /* the session ends */
+void session_rest_drop(struct shard *shard, struct session *s); /* the session ends */
 
 /* ---- WATCH ---- */
 struct watch_key {
@@ -228,6 +234,8 @@ struct shard_stats {
 };
 void shard_stats(struct shard *s, struct shard_stats *out);
 void shard_reset_stats(struct shard *s);
+/* How long the latch is held is counted by the processor time of its holder from now on, or by the clock again. */
+void shard_latch_cpu_clock(struct shard *s, bool on);
 void shard_count_expired(struct shard *s, uint64_t n);
 void shard_count_rejected(struct exec_worker *w, const struct command_entry *entry);
 void shard_count_error(struct exec_worker *w, struct slice error_text); /* errorstat_* by code word */

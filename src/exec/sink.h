@@ -16,6 +16,10 @@ struct sink_source {
     void (*close)(struct sink_source *src);
 };
 
+/* As a length: of elements rather than of a bulk. The source gives the bytes of whole replies, without the very last CRLF,
+ * until it gives none. */
+#define SINK_ELEMENTS UINT64_MAX
+
 struct sink;
 struct sink_ops {
     void (*status)(struct sink *s, struct slice text); /* +OK */
@@ -25,6 +29,8 @@ struct sink_ops {
     /* a bulk of len bytes for the caller to fill at once; NULL: no memory */
     uint8_t *(*bulk_room)(struct sink *s, size_t len);
     void (*bulk_stream)(struct sink *s, uint64_t len, struct sink_source *src);
+    /* All that a head has announced, as RESP bytes. Only where takes_elements; else NULL. */
+    void (*elements)(struct sink *s, struct sink_source *src);
     void (*null)(struct sink *s);
     void (*null_array)(struct sink *s);
     void (*array)(struct sink *s, size_t count);
@@ -43,8 +49,9 @@ struct sink_ops {
 };
 struct sink {
     const struct sink_ops *ops;
-    int resp;      /* 2 or 3 */
-    bool failed;   /* memory ran out */
+    int resp;            /* 2 or 3 */
+    bool takes_elements; /* a reply's elements may come from a source */
+    bool failed;         /* memory ran out */
     bool is_error; /* the last top-level reply was an error: for statistics; cleared by whoever runs the command */
     bool nested;   /* a head has been written since sink_begin(): errors that follow are elements, not the reply */
     char error_code[24]; /* is_error: its code word, "WRONGTYPE" */
@@ -77,8 +84,8 @@ struct buf;
 struct resp_sink {
     struct sink sink;
     struct buf *out;
-    /* Called for bulk_stream after the header ($len CRLF) has been appended to out; whoever takes the source also sends
-     * the CRLF behind its bytes, and closes it. NULL: the source is read whole into the buffer. */
+    /* Called for bulk_stream after the header ($len CRLF) has been appended to out (there is none of SINK_ELEMENTS); whoever
+     * takes the source also sends the CRLF behind its bytes, and closes it. NULL: the source is read whole into the buffer. */
     void (*stream)(struct resp_sink *s, uint64_t len, struct sink_source *src);
     /* The reply was cut back to mark bytes: streams taken behind it are to be closed. May be NULL. */
     void (*rewound)(struct resp_sink *s, size_t mark);

@@ -42,7 +42,7 @@ static struct slice cut(char text[SLOWLOG_STRING + 64], const struct call *c, in
     return slice_of(text, SLOWLOG_STRING + (size_t)n);
 }
 
-static struct slow_record *record_new(struct call *c, uint64_t us)
+static struct slow_record *record_new(const struct call *c, uint64_t us)
 {
     int argc = c->argc < SLOWLOG_ARGC ? c->argc : SLOWLOG_ARGC;
     struct slow_record *r = calloc(1, sizeof *r + (size_t)argc * (SLOWLOG_STRING + 64));
@@ -84,12 +84,15 @@ static void cut_list(struct slow_log *l, size_t max)
     }
 }
 
-void slowlog_add(struct shard *s, struct call *c, uint64_t us)
+bool slowlog_wants(const struct shard *s, uint32_t flags, uint64_t ns)
+{
+    int64_t limit = atomic_load_explicit(&s->slowlog_us, memory_order_relaxed);
+    return limit >= 0 && ns >= (uint64_t)limit * 1000 && !(flags & CMD_SKIP_SLOWLOG);
+}
+
+static void add(struct shard *s, struct slow_record *r)
 {
     size_t max = atomic_load(&s->slowlog_max);
-    struct slow_record *r = record_new(c, us);
-    if (!r)
-        return; /* a missing line is better than a failed command */
     os_mutex_lock(&s->slow.lock);
     r->entry.id = s->slow.next_id++;
     r->older = s->slow.newest;
@@ -98,6 +101,47 @@ void slowlog_add(struct shard *s, struct call *c, uint64_t us)
     if (s->slow.count > max)
         cut_list(&s->slow, max);
     os_mutex_unlock(&s->slow.lock);
+}
+
+/* A missing line is better than a failed command. */
+void slowlog_add(struct shard *s, const struct call *c, uint64_t us)
+{
+    struct slow_record *r = record_new(c, us);
+    if (r)
+        add(s, r);
+}
+
+void slowlog_later(struct slow_later *l, const struct call *c, uint64_t us)
+{
+    struct slow_record *r = record_new(c, us);
+    if (!r)
+        return;
+    if (l->last)
+        l->last->older = r; /* until it is in the log: the next one */
+    else
+        l->first = r;
+    l->last = r;
+}
+
+void slowlog_move(struct slow_later *to, struct slow_later *from)
+{
+    if (to->last)
+        to->last->older = from->first;
+    else
+        to->first = from->first;
+    if (from->last)
+        to->last = from->last;
+    *from = (struct slow_later){NULL, NULL};
+}
+
+void slowlog_add_later(struct shard *s, struct slow_later *l)
+{
+    struct slow_record *r = l->first;
+    *l = (struct slow_later){NULL, NULL};
+    for (struct slow_record *next; r; r = next) {
+        next = r->older;
+        add(s, r);
+    }
 }
 
 void shard_slowlog_each(struct shard *s, size_t newest, slowlog_fn *fn, void *arg)

@@ -135,6 +135,11 @@ void shard_stats(struct shard *s, struct shard_stats *out)
 
 static void zero(uint64_t *at) { __atomic_store_n(at, 0, __ATOMIC_RELAXED); }
 
+void shard_latch_cpu_clock(struct shard *s, bool on)
+{
+    atomic_store_explicit(&s->latch.cpu_clock, on, memory_order_relaxed);
+}
+
 void shard_reset_stats(struct shard *s)
 {
     os_mutex_lock(&s->lock);

@@ -1,4 +1,4 @@
-/* Which keys were changed when: 2^20 sequences by key hash, for validating prepared commands (EXECUTION, rule 13). Every
+/* Which keys were changed when: some 2^20 sequences by key hash (fewer where memory is scarce), for validating prepared commands (EXECUTION, rule 13). Every
  * commit stores its sequence for each key it signalled; a prepared command is valid if none of its keys was touched above
  * its snapshot. Two keys may share an entry: that costs a rerun, never correctness.
  *
@@ -15,17 +15,16 @@
 #include "base/slice.h"
 
 #define TOUCHED_BITS 20
+#define TOUCHED_BITS_LEAST 14
 #define TOUCHED_HELD (UINT64_C(1) << 63)
 
 struct touched {
     uint64_t *sequence;
+    uint64_t mask;
     uint64_t held; /* entries with the bit */
 };
 
-static inline uint64_t *touched_at(const struct touched *t, uint64_t hash)
-{
-    return &t->sequence[hash & ((UINT64_C(1) << TOUCHED_BITS) - 1)];
-}
+static inline uint64_t *touched_at(const struct touched *t, uint64_t hash) { return &t->sequence[hash & t->mask]; }
 static inline void touched_set(struct touched *t, uint64_t hash, uint64_t sequence)
 {
     uint64_t *at = touched_at(t, hash);
@@ -39,15 +38,22 @@ static inline bool touched_is_held(const struct touched *t, uint64_t hash)
 {
     return t->held && *touched_at(t, hash) & TOUCHED_HELD;
 }
-/* On huge pages, because commits come to it in no order; written once, so that none takes a page fault. */
-static inline enum result touched_init(struct touched *t)
+/* Of at most so many bytes; 0: no limit. On huge pages, because commits come to it in no order; written once, so that none
+ * takes a page fault. */
+static inline enum result touched_init(struct touched *t, uint64_t most)
 {
-    size_t bytes = sizeof(uint64_t) << TOUCHED_BITS;
+    const size_t huge = (size_t)2 << 20;
+    int bits = TOUCHED_BITS;
+    while (most && bits > TOUCHED_BITS_LEAST && sizeof(uint64_t) << bits > most)
+        bits--;
+    size_t bytes = sizeof(uint64_t) << bits;
     t->held = 0;
-    t->sequence = aligned_alloc((size_t)2 << 20, bytes);
+    t->mask = (UINT64_C(1) << bits) - 1;
+    t->sequence = aligned_alloc(bytes < huge ? bytes : huge, bytes);
     if (!t->sequence)
         return RES_NO_MEMORY;
-    (void)madvise(t->sequence, bytes, MADV_HUGEPAGE);
+    if (bytes >= huge)
+        (void)madvise(t->sequence, bytes, MADV_HUGEPAGE);
     memset(t->sequence, 0, bytes);
     return RES_OK;
 }

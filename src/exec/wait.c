@@ -56,6 +56,7 @@ struct waiter {
     const struct slice *argv;
     int argc, resp;
     uint64_t seed, ticket, deadline_ns;
+    uint64_t spent_ns;   /* finding nothing, before it had to wait: the waiting itself is no work */
     struct waiter *next; /* of the dead, or of the cold ones */
     struct job job;      /* for the pool, when it is cold */
     size_t count;
@@ -283,7 +284,11 @@ void exec_wait_over(struct exec_worker *worker, struct waiter *w, enum wait_end 
     sink_begin(reply);
     waiter_reply(w, why, reply);
     struct command_counter *n = &worker->run.stats->commands[w->entry->id];
-    histogram_record(&n->latency, 0);
+    histogram_record(&n->latency, w->spent_ns);
+    if (unlikely(slowlog_wants(w->shard, w->entry->command->flags, w->spent_ns))) {
+        struct call c = {.shard = w->shard, .session = w->session, .entry = w->entry, .argc = w->argc, .argv = w->argv};
+        slowlog_add(w->shard, &c, w->spent_ns / 1000);
+    }
     if (reply->is_error) {
         stat_add(&n->failed, 1);
         stats_error(worker->run.stats, slice_str(reply->error_code));
@@ -368,6 +373,7 @@ void wait_register(struct run *r, uint64_t sequence)
     struct waits *t = &s->waits;
     r->waiter = NULL;
     clear_dead(s);
+    w->spent_ns = shard_mono(s) - r->started_ns;
     w->ticket = ++t->tickets;
     for (size_t i = 0; i < w->count; i++) {
         struct wait_queue *fresh = w->links[i].queue, *q = queue_find(t, fresh->db, fresh->key, fresh->hash);
@@ -506,7 +512,10 @@ static enum served serve_one(struct shard *s, struct waiter *w)
         sink.sink.ops->rewind(&sink.sink, 0);
         reply_result(&sink.sink, res);
     }
-    exec_count(r, shard_mono(s) - start);
+    uint64_t ns = w->spent_ns + shard_mono(s) - start;
+    exec_count(r, ns);
+    if (unlikely(slowlog_wants(s, w->entry->command->flags, ns)))
+        slowlog_later(&s->waits.slow, &r->call, ns / 1000);
     atomic_fetch_add(&w->refs, 1);
     unlist(s, w);
     answered(w, &out, &sink, sequence);
@@ -566,7 +575,8 @@ bool wait_serve(struct shard *s)
 /* Who holds the latch takes along what he must hand to the pool when he has let go. */
 struct wait_left wait_take_left(struct shard *s)
 {
-    struct wait_left left = {s->waits.cold, s->waits.more};
+    struct wait_left left = {s->waits.cold, {NULL, NULL}, s->waits.more};
+    slowlog_move(&left.slow, &s->waits.slow);
     s->waits.cold = NULL;
     s->waits.more = false;
     return left;
@@ -597,6 +607,7 @@ void wait_serve_cold(struct run *r, struct waiter *w)
     enum result res = prepared_run(r, &t, &floor, &committed);
     run_leave(r);
     if (res == RES_OK && r->waits_on) {
+        slowlog_add_later(s, &r->served);
         buf_fini(&out);
         return;
     }
@@ -604,13 +615,14 @@ void wait_serve_cold(struct run *r, struct waiter *w)
         sink.sink.ops->rewind(&sink.sink, 0);
         reply_result(&sink.sink, res);
     }
-    exec_count(r, shard_mono(s) - start);
+    exec_account(r, w->spent_ns + shard_mono(s) - start);
+    slowlog_add_later(s, &r->served);
     latch_lock(&s->latch);
     for (size_t i = 0; i < w->count; i++)
         queue_ready(&s->waits, w->links[i].queue, 0);
     atomic_fetch_add(&w->refs, 1);
     unlist(s, w);
-    latch_end(s, false);
+    latch_end(s, NULL, false);
     answered(w, &out, &sink, floor);
     waiter_unref(w);
     buf_fini(&out);
@@ -620,7 +632,7 @@ void wait_serve_cold(struct run *r, struct waiter *w)
 void wait_serve_rest(struct shard *s)
 {
     latch_lock(&s->latch);
-    latch_end(s, false); /* which serves */
+    latch_end(s, NULL, false); /* which serves */
 }
 
 uint64_t shard_blocked_clients(struct shard *s) { return atomic_load(&s->waits.blocked); }

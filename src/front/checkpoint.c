@@ -65,16 +65,12 @@ static size_t log_of_nothing(const struct checkpoint *c, uint8_t out[LOG_START_R
                                .first = c->sequence,
                                .epoch = (uint32_t)id->boot_epoch,
                                .durable = c->sequence};
-    struct log_header note = {.type = LOG_NOTE,
-                              .flags = LOG_CLEAN,
-                              .number = c->log,
-                              .first = c->sequence,
-                              .epoch = (uint32_t)id->boot_epoch,
-                              .durable = c->sequence};
+    struct log_header note = {
+        .type = LOG_NOTE, .flags = LOG_CLEAN, .number = c->log, .first = c->sequence, .durable = c->sequence};
     memcpy(s.uuid, id->uuid, sizeof(s.uuid));
-    log_start_put(out + LOG_HEADER_BYTES, &s);
-    log_header_put(out, &start, 0, out + LOG_HEADER_BYTES);
-    log_header_put(out + LOG_START_RECORD, &note, LOG_START_RECORD, "");
+    log_start_put(out + LOG_START_HEADER_BYTES, &s);
+    log_header_put(out, LOG_FORMAT_VERSION, &start, 0, out + LOG_START_HEADER_BYTES);
+    log_header_put(out + LOG_START_RECORD, LOG_FORMAT_VERSION, &note, LOG_START_RECORD, "");
     return LOG_START_RECORD + LOG_HEADER_BYTES;
 }
 

@@ -132,6 +132,8 @@ static bool take_spare(struct front *f)
 {
     if (!f->in_hand)
         f->in_hand = atomic_exchange(&f->spare, NULL);
+    if (!f->in_hand)
+        atomic_store(&f->spare_wanted, true);
     return f->in_hand != NULL;
 }
 
@@ -165,15 +167,16 @@ static enum result wait_for_flusher(struct front *f)
 /* Seals the active memtable and makes the spare one active. All that can fail comes first. */
 static enum result switch_memtable(struct front *f)
 {
-    struct front_view *room = take_spare(f) ? malloc(sizeof(*room)) : NULL;
-    if (!room || !os_mutex_try(&f->view_lock)) {
-        free(room);
+    if (!os_mutex_try(&f->view_lock))
         return ask_keeper(f);
-    }
-    if (sources_full(f) || front_take_counts(f, f->sources[0]) != RES_OK) {
+    enum result res = sources_full(f) ? wait_for_flusher(f) : RES_OK;
+    struct front_view *room = NULL;
+    if (res == RES_OK &&
+        (!take_spare(f) || front_take_counts(f, f->sources[0]) != RES_OK || (room = malloc(sizeof(*room))) == NULL))
+        res = ask_keeper(f);
+    if (res != RES_OK) {
         os_mutex_unlock(&f->view_lock);
-        free(room);
-        return wait_for_flusher(f);
+        return res;
     }
     replace_active(f, front_visible(f));
     view_publish(f, room);
@@ -193,13 +196,20 @@ static bool log_is_long(const struct front *f)
         return false;
     uint64_t bytes = atomic_load_explicit(&f->wal->position, memory_order_relaxed) - f->sources[0]->log_position;
     uint64_t records = atomic_load_explicit(&f->active->records, memory_order_relaxed);
-    return bytes > f->log_long || bytes / 1024 * REPLAY_NS_PER_KB + records * REPLAY_NS_PER_RECORD > f->replay_most;
+    return bytes > 2 * front_memtable_bytes(f) ||
+           bytes / 1024 * REPLAY_NS_PER_KB + records * REPLAY_NS_PER_RECORD > f->replay_most;
 }
 
 /* What committing a private table needs, so that it cannot fail then: a source and a view for it, and an empty memtable
  * to lie above it. */
 static enum result reserve_table(struct front *f)
 {
+    if (!os_mutex_try(&f->view_lock))
+        return ask_keeper(f);
+    bool full = sources_full(f);
+    os_mutex_unlock(&f->view_lock);
+    if (full)
+        return wait_for_flusher(f); /* only the latch holder adds to them */
     if (!take_spare(f))
         return ask_keeper(f);
     if (!f->table_source)
@@ -210,13 +220,16 @@ static enum result reserve_table(struct front *f)
         return RES_NO_MEMORY;
     free(f->table_source->counts);
     f->table_source->counts = malloc(counters_bytes(&f->counters));
-    if (!f->table_source->counts || front_take_counts(f, f->sources[0]) != RES_OK)
-        return RES_NO_MEMORY;
-    if (!os_mutex_try(&f->view_lock))
-        return ask_keeper(f);
-    bool full = sources_full(f);
-    os_mutex_unlock(&f->view_lock);
-    return full ? wait_for_flusher(f) : RES_OK; /* only the latch holder adds to them */
+    return f->table_source->counts && front_take_counts(f, f->sources[0]) == RES_OK ? RES_OK : RES_NO_MEMORY;
+}
+
+/* So much of the active memtable, whose pages the keeper has touched: to fault them in may take milliseconds, with the
+ * latch held, where the memory has to come from a host. */
+static enum result reserve_active(struct front *f, uint64_t need)
+{
+    if (memtable_full(f->active) || !memtable_fits(f->active, need) || log_is_long(f))
+        return switch_memtable(f);
+    return likely(memtable_is_populated(f->active, need)) ? RES_OK : ask_keeper(f);
 }
 
 static enum result reserve_memory(struct front *f, const struct batch *b)
@@ -230,8 +243,7 @@ static enum result reserve_memory(struct front *f, const struct batch *b)
         return RES_INVALID;
     if (b->table)
         return reserve_table(f);
-    bool seal = memtable_full(f->active) || !memtable_fits(f->active, need) || log_is_long(f);
-    return seal ? switch_memtable(f) : RES_OK;
+    return reserve_active(f, need);
 }
 
 static enum result try_reserve(struct front *f, const struct batch *b)
@@ -244,19 +256,23 @@ static enum result try_reserve(struct front *f, const struct batch *b)
     if (res == RES_OK)
         res = counters_reserve(&f->counters, b, front_gate(f));
     uint64_t rate = atomic_load_explicit(&f->pace_rate, memory_order_relaxed);
-    if (unlikely(rate) && res == RES_OK && !front_pace_take(f, f->reserved_bytes, rate)) {
+    if (unlikely(rate) && res == RES_OK && !front_pace_take(f, rate)) {
         atomic_fetch_add_explicit(&f->pace_waits, 1, memory_order_relaxed);
         res = RES_WOULD_BLOCK;
     }
     return res;
 }
 
+size_t front_batch_bytes(const struct front *f, const struct batch *b) { return log_batch_bytes(b, f->log_time_ms); }
+
+size_t front_batch_max(const struct front *f) { return f->batch_max; }
+
 enum result front_reserve(struct front *f, const struct batch *b)
 {
     f->reserved = NULL;
     if (unlikely(front_frozen(f)))
         return RES_READ_ONLY;
-    f->reserved_bytes = front_batch_bytes(b);
+    f->reserved_bytes = front_batch_bytes(f, b);
     if (f->reserved_bytes > f->batch_max)
         return RES_INVALID;
     enum result res = try_reserve(f, b);
@@ -269,6 +285,36 @@ enum result front_reserve(struct front *f, const struct batch *b)
     if (likely(res == RES_OK))
         f->reserved = b;
     return res;
+}
+
+#define ROOM_COUNTERS 8
+
+/* As front_reserve does, for the largest that may come. A log that fails meanwhile is found out by the gate, as it is
+ * between a reserve and its commit. */
+bool front_reserve_room(struct front *f, size_t bytes, size_t records)
+{
+    const struct batch counted = {.counter_count = ROOM_COUNTERS};
+    uint64_t need = bytes + records * memtable_need(0, 0);
+    f->reserved = NULL;
+    if (unlikely(front_frozen(f) || atomic_load_explicit(&f->disk_low, memory_order_relaxed)) || need > MEMTABLE_ROOM)
+        return false;
+    if (reserve_active(f, need) != RES_OK)
+        return false;
+    f->room_bytes = log_batch_most(bytes, records, ROOM_COUNTERS);
+    if (f->room_bytes > f->batch_max || (f->wal && wal_reserve(f->wal, f->room_bytes) != RES_OK) ||
+        counters_reserve(&f->counters, &counted, front_gate(f)) != RES_OK)
+        return false;
+    uint64_t rate = atomic_load_explicit(&f->pace_rate, memory_order_relaxed);
+    return likely(!rate) || front_pace_take(f, rate);
+}
+
+void front_use_room(struct front *f, const struct batch *b)
+{
+    f->reserved_bytes = front_batch_bytes(f, b);
+    assert(f->reserved_bytes <= f->room_bytes && !b->table && b->counter_count <= ROOM_COUNTERS);
+    for (size_t i = 0; i < b->count; i++)
+        memtable_prefetch(f->active, b->records[i].key.hash);
+    f->reserved = b;
 }
 
 /* ---- commit ---- */
@@ -341,7 +387,7 @@ uint64_t front_commit(struct front *f, const struct batch *b)
     f->reserved = NULL;
     sched_point(SCHED_COMMIT);
     if (f->wal)
-        log_batch_put(wal_put(f->wal, f->reserved_bytes), f->reserved_bytes, b);
+        log_batch_put(wal_put(f->wal, f->reserved_bytes), f->reserved_bytes, b, f->log_time_ms);
     if (unlikely(b->table != NULL))
         attach_table(f, b, sequence);
     f->active->settled = front_gate(f);
@@ -411,18 +457,60 @@ enum result front_sync(struct front *f, uint64_t sequence)
     return r;
 }
 
-enum result front_seal(struct front *f)
+enum result front_seal_deletes(struct front *f)
 {
-    if (front_frozen(f))
-        return RES_READ_ONLY;
-    if (memtable_empty(f->active))
+    if (memtable_full(f->active) && !memtable_empty(f->active))
+        return front_seal(f); /* memtables have become smaller, and there may be no commit to see it */
+    uint64_t now = f->o.env->ops->mono_ns(f->o.env);
+    if (atomic_load_explicit(&f->active->deletes, memory_order_relaxed) == 0 || f->active != f->deletes_in) {
+        f->deletes_in = atomic_load_explicit(&f->active->deletes, memory_order_relaxed) ? f->active : NULL;
+        f->deletes_since = now;
         return RES_OK;
+    }
+    return now - f->deletes_since >= SEAL_DELETES_NS ? front_seal(f) : RES_OK;
+}
+
+/* Whatever the active memtable holds. */
+static enum result seal(struct front *f)
+{
     enum result res = switch_memtable(f);
     if (res == RES_WOULD_BLOCK) { /* wish first, then look again: whatever comes later is told */
         front_want_space(f);
         os_fence();
         res = switch_memtable(f);
     }
+    return res;
+}
+
+enum result front_seal(struct front *f)
+{
+    if (front_frozen(f))
+        return RES_READ_ONLY;
+    return memtable_empty(f->active) ? RES_OK : seal(f);
+}
+
+#define LITTLE ((uint64_t)256 << 10) /* bytes of log in that time */
+
+/* A log file that is not the current one is needed for what the memtable holds, or only because no boundary was set since
+ * the current one was begun: an empty memtable brings one as well. */
+enum result front_rest(struct front *f)
+{
+    if (!f->wal || front_frozen(f))
+        return RES_OK;
+    uint64_t now = f->o.env->ops->mono_ns(f->o.env), written = atomic_load(&f->wal->stats.bytes);
+    if (now - f->rest_looked < FRONT_REST_NS)
+        return RES_OK;
+    bool little = f->rest_looked && written - f->rest_written < LITTLE;
+    f->rest_looked = now;
+    f->rest_written = written;
+    if (!little)
+        return RES_OK;
+    wal_rest(f->wal);
+    if (wal_is_one_file(f->wal) || atomic_load(&f->source_count) > 1)
+        return RES_OK;
+    enum result res = seal(f);
+    if (res == RES_WOULD_BLOCK)
+        f->rest_looked = 0;
     return res;
 }
 

@@ -28,7 +28,7 @@ static enum result commit(struct front *f, struct batch *b)
 
 /* Writes records from where the iterator stands until the table is full; *at: what the last move said. */
 static enum result copy_table(struct front *to, struct iter *it, enum result *at, uint64_t *records,
-                              void (*told)(void *arg, uint64_t records), void *arg)
+                              bool (*told)(void *arg, uint64_t records), void *arg)
 {
     struct batch b = {0};
     uint64_t bytes = 0;
@@ -38,8 +38,8 @@ static enum result copy_table(struct front *to, struct iter *it, enum result *at
     for (; r == RES_OK && *at == RES_OK && bytes < TABLE_BYTES; *at = iter_next(it)) {
         r = front_table_add(to, b.table, it->key, RECORD_PUT, it->value);
         bytes += it->key.len + it->value.len + 16;
-        if (++*records % TELL_EVERY == 0 && told)
-            told(arg, *records);
+        if (++*records % TELL_EVERY == 0 && told && !told(arg, *records) && r == RES_OK)
+            r = RES_INTERRUPTED;
     }
     if (r == RES_OK && *at != RES_OK && *at != RES_NOT_FOUND)
         r = *at;
@@ -52,7 +52,7 @@ static enum result copy_table(struct front *to, struct iter *it, enum result *at
     return r;
 }
 
-static enum result copy_records(struct front *from, struct front *to, void (*told)(void *arg, uint64_t records),
+static enum result copy_records(struct front *from, struct front *to, bool (*told)(void *arg, uint64_t records),
                                 void *arg)
 {
     struct iter *it;
@@ -68,8 +68,8 @@ static enum result copy_records(struct front *from, struct front *to, void (*tol
         iter_close(it);
     }
     front_view_unref(v);
-    if (told)
-        told(arg, records);
+    if (r == RES_OK && told && !told(arg, records))
+        r = RES_INTERRUPTED;
     return r;
 }
 
@@ -97,7 +97,7 @@ static enum result copy_counters(struct front *from, struct front *to)
     return r;
 }
 
-enum result front_copy(struct front *from, struct front *to, void (*told)(void *arg, uint64_t records), void *arg,
+enum result front_copy(struct front *from, struct front *to, bool (*told)(void *arg, uint64_t records), void *arg,
                        struct errmsg *msg)
 {
     enum result r = copy_records(from, to, told, arg);
@@ -105,5 +105,7 @@ enum result front_copy(struct front *from, struct front *to, void (*told)(void *
         r = copy_counters(from, to);
     if (r == RES_OK)
         r = front_flush(to);
+    if (r == RES_OK)
+        r = front_wait(to, front_visible(to)); /* counters are flushed with the records before them, or not yet */
     return r == RES_OK ? r : errmsg_set(msg, r, "copying %s to %s: %s", from->dir, to->dir, result_text(r));
 }

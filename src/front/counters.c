@@ -21,6 +21,8 @@ struct counter_table {
     struct counter_slot slots[];
 };
 
+static struct counter_delta *note(const struct counters *c, uint64_t i) { return &c->ring[i & (c->ring_size - 1)]; }
+
 static struct counter_table *table_new(uint64_t slots)
 {
     struct counter_table *t = calloc(1, sizeof(*t) + slots * sizeof(struct counter_slot));
@@ -47,10 +49,11 @@ static struct counter_slot *find(struct counter_table *t, uint32_t id)
 static int64_t get(const _Atomic int64_t *v) { return atomic_load_explicit(v, memory_order_acquire); }
 static void set(_Atomic int64_t *v, int64_t to) { atomic_store_explicit(v, to, memory_order_release); }
 
-enum result counters_init(struct counters *c)
+enum result counters_init(struct counters *c, uint64_t ring_size)
 {
     memset(c, 0, sizeof(*c));
-    c->ring = calloc(COUNTERS_RING, sizeof(*c->ring));
+    c->ring = calloc(ring_size, sizeof(*c->ring));
+    c->ring_size = ring_size;
     struct counter_table *t = table_new(64);
     if (!c->ring || !t) {
         free(c->ring);
@@ -106,7 +109,7 @@ enum result counters_reserve(struct counters *c, const struct batch *b, uint64_t
         return RES_INVALID;
     /* A margin of a whole batch: a reader sees by the head alone whether what it reads may be overwritten. */
     uint64_t last = atomic_load_explicit(&c->head, memory_order_relaxed) + b->counter_count - 1 + COUNTERS_BATCH_MAX;
-    if (atomic_load_explicit(&c->ring[last % COUNTERS_RING].sequence, memory_order_relaxed) > gate)
+    if (atomic_load_explicit(&note(c, last)->sequence, memory_order_relaxed) > gate)
         return RES_WOULD_BLOCK;
     if (2 * (t->used + b->counter_count) > t->mask + 1) /* as if all were new */
         return grow(c, b->counter_count);
@@ -133,7 +136,7 @@ void counters_apply(struct counters *c, const struct batch_counter *changes, siz
     uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed);
     begin_change(c);
     for (size_t i = 0; i < n; i++) {
-        struct counter_delta *d = &c->ring[(head + i) % COUNTERS_RING];
+        struct counter_delta *d = note(c, head + i);
         atomic_store_explicit(&d->sequence, sequence, memory_order_release);
         atomic_store_explicit(&d->id, changes[i].id, memory_order_release);
         set(&d->keys, changes[i].keys);
@@ -180,9 +183,9 @@ struct front_counts counters_at(struct counters *c, uint32_t id, uint64_t snapsh
         epoch_enter();
         struct front_counts v = read_stable(c, id, &head);
         epoch_leave();
-        uint64_t at = head, oldest = head > COUNTERS_RING ? head - COUNTERS_RING : 0;
+        uint64_t at = head, oldest = head > c->ring_size ? head - c->ring_size : 0;
         for (; at > oldest; at--) {
-            const struct counter_delta *d = &c->ring[(at - 1) % COUNTERS_RING];
+            const struct counter_delta *d = note(c, at - 1);
             if (atomic_load_explicit(&d->sequence, memory_order_acquire) <= snapshot)
                 break;
             if (atomic_load_explicit(&d->id, memory_order_acquire) != id)
@@ -191,9 +194,9 @@ struct front_counts counters_at(struct counters *c, uint32_t id, uint64_t snapsh
             v.expires -= get(&d->expires);
         }
         /* Overwritten while it was read: once more. That the snapshot itself has fallen behind the ring takes a reader
-         * that slept for 64,000 commits; it gets the oldest value there is. */
+         * that slept for thousands of commits; it gets the oldest value there is. */
         uint64_t now = atomic_load_explicit(&c->head, memory_order_relaxed);
-        if (now + COUNTERS_BATCH_MAX - at <= COUNTERS_RING || attempt == 8)
+        if (now + COUNTERS_BATCH_MAX - at <= c->ring_size || attempt == 8)
             return v;
     }
 }

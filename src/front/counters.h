@@ -14,8 +14,9 @@
 
 #include "front/front.h"
 
-#define COUNTERS_RING 65536     /* deltas; full of such above the gate: writers wait for it */
-#define COUNTERS_BATCH_MAX 1024 /* changes in one batch */
+#define COUNTERS_RING 65536      /* deltas, a power of two; full of such above the gate: writers wait for it */
+#define COUNTERS_RING_SMALL 8192 /* the same where there is little memory */
+#define COUNTERS_BATCH_MAX 1024  /* changes in one batch */
 
 struct counter_table;
 struct counter_delta {
@@ -29,9 +30,10 @@ struct counters {
     _Atomic uint32_t version; /* odd: a change is under way */
     _Atomic uint64_t head;    /* deltas noted */
     struct counter_delta *ring;
+    uint64_t ring_size;
 };
 
-enum result counters_init(struct counters *c) MUST_CHECK;
+enum result counters_init(struct counters *c, uint64_t ring_size) MUST_CHECK;
 void counters_fini(struct counters *c);
 /* Room for the batch's changes: RES_OK, RES_WOULD_BLOCK (until the gate moves), RES_NO_MEMORY. */
 enum result counters_reserve(struct counters *c, const struct batch *b, uint64_t gate) MUST_CHECK;

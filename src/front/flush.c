@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "front/internal.h"
 
@@ -47,18 +48,18 @@ enum result front_forget_logs(struct front *f, uint64_t sequence)
     uint8_t *counts = malloc(counters_bytes(&f->counters));
     uint8_t *state = malloc(FRONT_STATE_HEAD + counters_bytes(&f->counters));
     enum result res = counts && state ? RES_OK : RES_NO_MEMORY;
+    uint64_t log = 0;
     if (res == RES_OK) {
         size_t n = counters_put(&f->counters, counts);
-        size_t len = front_state_put(f, state, sequence, f->wal->current->number, 0, slice_of(counts, n));
+        log = f->wal->current->number;
+        size_t len = front_state_put(f, state, sequence, log, 0, slice_of(counts, n));
         struct engine_boundary boundary = {sequence, slice_of(state, len)};
         res = f->ops->absorb(f->engine, NULL, &boundary);
     }
     free(counts);
     free(state);
-    if (res == RES_OK) {
-        atomic_store(&f->flushed, sequence);
-        wal_release(f->wal, sequence);
-    }
+    if (res == RES_OK)
+        wal_release(f->wal, log);
     return res;
 }
 
@@ -98,8 +99,10 @@ static enum result absorb_memtable(struct front *f, struct front_source *s, cons
         res = memtable_order(s->memtable);
         if (res == RES_OK)
             res = memtable_iter(s->memtable, UINT64_MAX, slice_of(NULL, 0), slice_of(NULL, 0), ITER_TOMBSTONES, &run);
-        if (res == RES_OK)
+        if (res == RES_OK) {
             memtable_iter_count(run, &f->flush_walked);
+            front_pace_walk_begins(f);
+        }
     }
     if (res == RES_OK)
         res = f->ops->absorb(f->engine, run, boundary);
@@ -115,6 +118,7 @@ static enum result to_engine(struct front *f, struct front_source *s)
     bool above = s->table && s->boundary < s->first;
     uint64_t log = f->wal ? wal_file_for(f->wal, s->boundary ? s->boundary - 1 : 0) : 0;
     size_t len = front_state_put(f, state, s->boundary, log, above ? s->number : 0, slice_of(s->counts, s->counts_len));
+    s->log = log;
     struct engine_boundary boundary = {s->boundary, slice_of(state, len)};
     enum result res = s->table ? f->ops->attach(f->engine, s->table, &boundary) : absorb_memtable(f, s, &boundary);
     free(state);
@@ -130,45 +134,29 @@ static void drop_source(struct front *f, struct front_source *s, struct front_vi
     if (s->memtable)
         f->memtable_count--;
     view_publish(f, room);
+    atomic_fetch_add(&f->taken, 1);
     os_mutex_unlock(&f->view_lock);
-    atomic_store(&f->flushed, s->boundary);
-    if (f->wal && s->boundary)
-        wal_release(f->wal, s->boundary - 1);
+    if (f->wal)
+        wal_release(f->wal, s->log);
     source_unref(s);
     os_mutex_lock(&f->flush_lock);
     os_cond_broadcast(&f->flushed_cond);
     os_mutex_unlock(&f->flush_lock);
 }
 
-/* What pacing goes by. */
-static void begin_progress(struct front *f, const struct front_source *s, uint64_t now)
-{
-    atomic_store(&f->flush_walked, 0);
-    atomic_store(&f->flush_total, s->memtable ? atomic_load(&s->memtable->nodes) : 0);
-    atomic_store(&f->flush_started_ns, now ? now : 1);
-}
-
-static void end_progress(struct front *f, uint64_t bytes, uint64_t ns)
-{
-    atomic_store(&f->flush_started_ns, 0);
-    if (bytes < f->o.memtable_bytes / 4 || ns == 0)
-        return;
-    uint64_t speed = (uint64_t)((double)bytes * 1e9 / (double)ns), known = atomic_load(&f->flush_speed);
-    atomic_store(&f->flush_speed, known ? known / 4 * 3 + speed / 4 : speed);
-}
-
 static enum result flush_source(struct front *f, struct front_source *s)
 {
-    if (f->wal && front_durable(f) < atomic_load(&s->last) && wal_sync_all(f->wal) != RES_OK)
-        return RES_READ_ONLY; /* the log's failure has been reported */
     struct front_view *room = malloc(sizeof(*room));
     if (!room)
         return RES_NO_MEMORY;
-    uint64_t started = f->o.env->ops->mono_ns(f->o.env);
     uint64_t bytes = s->memtable ? memtable_used(s->memtable) : 0;
-    begin_progress(f, s, started);
-    enum result res = to_engine(f, s);
-    end_progress(f, res == RES_OK ? bytes : 0, f->o.env->ops->mono_ns(f->o.env) - started);
+    front_pace_flush_begins(f, s->memtable ? atomic_load(&s->memtable->nodes) : 0);
+    enum result res = RES_OK;
+    if (f->wal && front_durable(f) < atomic_load(&s->last) && wal_sync_all(f->wal) != RES_OK)
+        res = RES_READ_ONLY; /* the log's failure has been reported */
+    if (res == RES_OK)
+        res = to_engine(f, s);
+    front_pace_flush_ends(f, res == RES_OK ? bytes : 0);
     if (res == RES_OK)
         drop_source(f, s, room);
     else
@@ -182,6 +170,7 @@ void front_flush_thread(void *front)
 {
     struct front *f = front;
     bool complained = false;
+    heap_share();
     os_mutex_lock(&f->flush_lock);
     while (!f->stop) {
         os_mutex_unlock(&f->flush_lock);
@@ -209,6 +198,7 @@ void front_flush_thread(void *front)
             front_tell_space(f); /* who waits shall hear of it */
         }
         epoch_poll();
+        heap_rest();
         os_mutex_lock(&f->flush_lock);
         if (f->stop)
             break;
@@ -217,36 +207,50 @@ void front_flush_thread(void *front)
     os_mutex_unlock(&f->flush_lock);
 }
 
+/* How many sources the engine will have taken when it has all that are sealed now: they go in their order. Boundaries would
+ * not tell, for a private table has that of the memtable below it while its batch's records are to come. A table whose
+ * commit is not over yet does not count: a kick now would not get it on its way. */
+static uint64_t all_sealed(struct front *f)
+{
+    uint64_t visible = front_visible(f);
+    os_mutex_lock(&f->view_lock);
+    uint64_t target = atomic_load(&f->taken);
+    for (int i = 1; i < f->source_count; i++)
+        target += atomic_load(&f->sources[i]->last) <= visible;
+    os_mutex_unlock(&f->view_lock);
+    return target;
+}
+
 enum result front_wait_flushed(struct front *f)
 {
-    os_mutex_lock(&f->view_lock);
-    uint64_t target = f->source_count > 1 ? f->sources[1]->boundary : 0;
-    os_mutex_unlock(&f->view_lock);
+    uint64_t target = all_sealed(f);
     front_kick(f);
     os_mutex_lock(&f->flush_lock);
-    while (atomic_load(&f->flushed) < target && !front_frozen(f))
+    while (atomic_load(&f->taken) < target && !front_frozen(f))
         os_cond_wait(&f->flushed_cond, &f->flush_lock);
     os_mutex_unlock(&f->flush_lock);
-    return atomic_load(&f->flushed) >= target ? RES_OK : RES_READ_ONLY;
+    return atomic_load(&f->taken) >= target ? RES_OK : RES_READ_ONLY;
 }
 
 enum result front_await_engine(struct front *f, const atomic_bool *stop)
 {
     enum result res = RES_OK;
-    os_mutex_lock(&f->view_lock);
-    uint64_t target = f->source_count > 1 ? f->sources[1]->boundary : 0;
-    os_mutex_unlock(&f->view_lock);
+    uint64_t target = all_sealed(f);
     front_kick(f);
     os_mutex_lock(&f->flush_lock);
-    while (res == RES_OK && atomic_load(&f->flushed) < target) {
+    while (res == RES_OK && atomic_load(&f->taken) < target) {
         if (front_frozen(f))
             res = RES_READ_ONLY;
         else if (stop && atomic_load(stop))
             res = RES_CLOSED;
         else if (atomic_load(&f->flush_refused))
             res = RES_NO_SPACE;
-        else
-            os_cond_wait_for(&f->flushed_cond, &f->flush_lock, LOOK_NS);
+        else if (!os_cond_wait_for(&f->flushed_cond, &f->flush_lock, LOOK_NS)) {
+            /* What is visible may have come to the log only after the first kick. */
+            os_mutex_unlock(&f->flush_lock);
+            front_kick(f);
+            os_mutex_lock(&f->flush_lock);
+        }
     }
     os_mutex_unlock(&f->flush_lock);
     return res;

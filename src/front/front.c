@@ -13,8 +13,8 @@ static void fill_defaults(struct front_options *o)
 {
     if (o->memtable_bytes == 0)
         o->memtable_bytes = (uint64_t)64 << 20;
-    if (o->memtable_bytes < 4096)
-        o->memtable_bytes = 4096;
+    if (o->memtable_bytes < MEMTABLE_LEAST)
+        o->memtable_bytes = MEMTABLE_LEAST;
     if (o->replay_ns == 0)
         o->replay_ns = 200000000;
     if (o->memtables_max == 0)
@@ -40,9 +40,10 @@ static struct front *front_new(const struct front_options *o)
     f->o = *o;
     fill_defaults(&f->o);
     f->ops = o->engine;
-    f->log_long = 2 * f->o.memtable_bytes;
+    atomic_store(&f->memtable_bytes, f->o.memtable_bytes);
     f->replay_most = f->o.replay_ns / 3 * 2; /* part of another one may be on its way to the engine */
     f->populate_at = UINT64_MAX;
+    f->living = 1;
     os_mutex_init(&f->view_lock);
     os_mutex_init(&f->views_lock);
     f->newest_link = &f->oldest_view;
@@ -176,6 +177,7 @@ static enum result open_wal(struct front *f, const struct recovered *r, struct e
                             .on_full = front_spend_reserve,
                             .arg = f};
     memcpy(o.uuid, f->identity.uuid, sizeof(o.uuid));
+    o.time_ms = f->log_time_ms = f->o.env->ops->real_ms(f->o.env);
     enum result res = wal_open(&o, &f->wal, msg);
     if (res == RES_OK)
         wal_set_frugal(f->wal, atomic_load(&f->disk_low));
@@ -245,7 +247,6 @@ static enum result open_persistent(struct front *f, struct recovered *r, struct 
     if (res == RES_OK)
         res = front_recover(f, fresh, boundary, state, r, msg);
     free((void *)(uintptr_t)state.data);
-    atomic_store(&f->flushed, boundary);
     if (res == RES_OK)
         res = f->ops->table_sweep(f->engine);
     if (res == RES_OK)
@@ -287,7 +288,8 @@ enum result front_open(const struct front_options *options, struct front **out, 
     struct front *f = front_new(options);
     if (!f)
         return errmsg_set(msg, RES_NO_MEMORY, "no memory");
-    enum result res = counters_init(&f->counters);
+    bool small = f->o.memtable_bytes < MEMTABLE_LARGE;
+    enum result res = counters_init(&f->counters, small ? COUNTERS_RING_SMALL : COUNTERS_RING);
     f->dir = strdup(options->dir ? options->dir : "");
     f->active = memtable_new(f->o.memtable_bytes, MEMTABLE_ROOM);
     f->active_unlisted = true;
@@ -329,6 +331,27 @@ enum result front_check(struct front *f, struct errmsg *msg) { return f->ops->ch
 
 void front_set_cache_bytes(struct front *f, uint64_t bytes) { f->ops->set_cache_bytes(f->engine, bytes); }
 
+void front_set_compression(struct front *f, const struct engine_compression levels[ENGINE_LEVELS])
+{
+    if (f->ops->set_compression)
+        f->ops->set_compression(f->engine, levels);
+}
+
+void front_set_memtable_bytes(struct front *f, uint64_t bytes)
+{
+    if (bytes < MEMTABLE_LEAST)
+        bytes = MEMTABLE_LEAST;
+    if (atomic_exchange(&f->memtable_bytes, bytes) == bytes)
+        return;
+    os_mutex_lock(&f->view_lock);
+    memtable_lower(f->sources[0]->memtable, bytes);
+    os_mutex_unlock(&f->view_lock);
+    struct front_source *spare = atomic_exchange(&f->spare, NULL);
+    if (spare)
+        source_unref(spare);
+    front_wake_keeper(f);
+}
+
 static uint64_t get(const _Atomic uint64_t *v) { return atomic_load_explicit(v, memory_order_relaxed); }
 
 static void log_stats(struct front *f, struct front_stats *out)
@@ -356,7 +379,10 @@ void front_stats(struct front *f, struct front_stats *out)
     out->memtables = (uint64_t)f->memtable_count;
     for (int i = 0; i < f->source_count; i++)
         if (f->sources[i]->memtable) {
-            out->memtable_bytes += memtable_used(f->sources[i]->memtable);
+            uint64_t used = memtable_used(f->sources[i]->memtable);
+            out->memtable_bytes += used;
+            if (f->sources[i]->memtable->full_at > front_memtable_bytes(f))
+                out->memtable_leaving += used;
             out->memtable_records += get(&f->sources[i]->memtable->records);
             out->memtable_pruned += get(&f->sources[i]->memtable->pruned);
         }

@@ -95,14 +95,22 @@ struct batch {
     uint64_t table_number;
 };
 /* Log bytes of a batch before compression: what front_reserve must be told. */
-size_t front_batch_bytes(const struct batch *b);
+size_t front_batch_bytes(const struct front *f, const struct batch *b);
 /* May the batch be committed now? RES_OK; RES_WOULD_BLOCK: no log space or memtable yet, on_space will tell;
  * RES_NO_SPACE: the file system refuses, and this is more than a delete or the reserve is used up; RES_READ_ONLY: frozen; RES_INVALID: larger than any log record may be (write
  * it as a private table). Never waits. */
 enum result front_reserve(struct front *f, const struct batch *b) MUST_CHECK;
+/* For a batch that is still to be put together: room for at most so many bytes of keys and values, records, and 8 counters,
+ * without a private table. True: front_use_room() cannot fail for it under the same hold of the latch, as long as nothing
+ * else is committed before. False: front_reserve() of what there is says why. */
+bool front_reserve_room(struct front *f, size_t bytes, size_t records) MUST_CHECK;
+/* In the place of front_reserve(). */
+void front_use_room(struct front *f, const struct batch *b);
 /* Cannot fail after front_reserve said yes for this batch under the same hold of the latch. Returns its sequence. */
 uint64_t front_commit(struct front *f, const struct batch *b);
 #define FRONT_BATCH_MAX (1024 * 1024) /* above this many bytes: a private table */
+/* The same for this front: less where the log's files or its ring are smaller than that. */
+size_t front_batch_max(const struct front *f);
 /* After the latch is released, once per row of commits: gets the ring on its way to the files. Under everysec and no,
  * writes it here if nobody else is at it; under always wakes the log thread if it sleeps. Any thread. */
 void front_kick(struct front *f);
@@ -112,7 +120,14 @@ enum result front_wait(struct front *f, uint64_t sequence) MUST_CHECK;
 enum result front_sync(struct front *f, uint64_t sequence) MUST_CHECK;
 /* Seals the active memtable, so that it is flushed soon. Under the latch. RES_OK; RES_WOULD_BLOCK: on_space will tell. */
 enum result front_seal(struct front *f) MUST_CHECK;
-/* Waits until the engine has all that is sealed. Any thread that may wait, without the latch. */
+/* The same once there are deletes in it that are half a minute old, for what they delete takes disk space until the engine has them.
+ * Also one that is too large since front_set_memtable_bytes(). To be called now and then, about once a second, for there
+ * may be no other command to do so. Under the latch. */
+enum result front_seal_deletes(struct front *f) MUST_CHECK;
+/* Under the latch, every second or so. When little has been written for a while, the log becomes small: what lies ready is
+ * given back, and what the log alone has goes to the engine. RES_OK, or RES_WOULD_BLOCK: again soon. */
+enum result front_rest(struct front *f) MUST_CHECK;
+/* Waits until the engine has all that is sealed, private tables too. Any thread that may wait, without the latch. */
 enum result front_wait_flushed(struct front *f) MUST_CHECK;
 /* The same for a caller that would rather not wait until a full disk has room (RES_NO_SPACE), and that can be told to give
  * up (RES_CLOSED once *stop, which may be NULL). */
@@ -183,15 +198,21 @@ enum result front_checkpoint(struct front *f, const char *dir, const atomic_bool
 enum result front_checkpoint_remove(struct env *env, const char *dir) MUST_CHECK;
 enum result front_check(struct front *f, struct errmsg *msg) MUST_CHECK;
 void front_set_cache_bytes(struct front *f, uint64_t bytes);
-/* Copies all records and counters into an empty front, opened `like` this one, and flushes it; nobody may write to either
- * meanwhile. told(arg, records) is called now and then. */
-enum result front_copy(struct front *from, struct front *to, void (*told)(void *arg, uint64_t records), void *arg,
+/* Any thread; of tables that are written from now on. */
+void front_set_compression(struct front *f, const struct engine_compression levels[ENGINE_LEVELS]);
+/* Any thread. The active memtable is held to less at once, to more from the next one on. */
+void front_set_memtable_bytes(struct front *f, uint64_t bytes);
+/* Copies all records and counters into an empty front, opened `like` this one, flushes it and waits until all of it is past
+ * its gate; nobody may write to either meanwhile. told(arg, records) is called now and then; RES_INTERRUPTED once it answers
+ * false. */
+enum result front_copy(struct front *from, struct front *to, bool (*told)(void *arg, uint64_t records), void *arg,
                        struct errmsg *msg) MUST_CHECK;
 
 struct front_stats {
     struct engine_stats engine;
     uint64_t visible, written, durable, gate;
     uint64_t memtable_bytes, memtables, memtable_records, memtable_pruned;
+    uint64_t memtable_leaving; /* of memtable_bytes: in memtables larger than are made now; they are being flushed */
     uint64_t log_bytes_written, log_writes, log_syncs, log_groups, log_segments, log_bytes_live, log_ring_bytes;
     uint64_t log_sync_ns_total, log_sync_ns_max;
     uint64_t commits, commit_records, reserve_waits, pace_waits;

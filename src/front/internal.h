@@ -25,6 +25,9 @@
 #include "front/wal.h"
 
 #define SOURCES_MAX 24
+#define MEMTABLE_LEAST ((uint64_t)4096)
+#define FRONT_REST_NS 5000000000ull        /* how often is looked whether little is written */
+#define SEAL_DELETES_NS 30000000000ull     /* how long deletes wait in a memtable that is not full */
 #define MEMTABLE_ROOM ((uint64_t)32 << 20) /* address space for the batch that crosses the limit */
 
 struct front_source {
@@ -40,6 +43,7 @@ struct front_source {
     uint8_t *counts;
     size_t counts_len;
     uint64_t log_position;     /* when it became active */
+    uint64_t log;              /* the file that the engine's state names behind it; the flusher's */
     struct front_source *next; /* in the list of the dead */
 };
 
@@ -71,17 +75,21 @@ struct front {
 
     /* The latch holder's. */
     alignas(64) struct memtable *active;
-    bool active_unlisted; /* while opening: not yet in sources */
+    const struct memtable *deletes_in; /* the active one when it was seen to have deletes, at */
+    uint64_t deletes_since;
+    uint64_t rest_looked, rest_written; /* when was looked last whether little is written; bytes of log then */
+    bool active_unlisted;               /* while opening: not yet in sources */
     const struct batch *reserved;
-    size_t reserved_bytes, batch_max;
+    size_t reserved_bytes, room_bytes, batch_max;
+    uint64_t log_time_ms;              /* that times in the log are told from */
     struct front_source *in_hand;      /* the spare, taken and not yet active */
     struct front_source *table_source; /* for the batch with a private table that was reserved */
     struct front_view *table_view;
     _Atomic uint64_t commits, commit_records, reserve_waits, pace_waits;
-    uint64_t log_long;    /* log bytes after which a memtable is sealed early */
     uint64_t replay_most; /* ns that replaying one memtable may take */
     double pace_tokens;   /* bytes */
     uint64_t pace_at;     /* when they were counted */
+    uint64_t pace_used;   /* of the active memtable then */
     uint64_t populate_at; /* the active memtable's use at which the keeper is told */
 
     struct os_mutex view_lock;
@@ -89,11 +97,16 @@ struct front {
     _Atomic int source_count;
     int memtable_count;
 
-    _Atomic uint64_t pace_rate; /* bytes a second that writers may have; 0: no limit */
-    _Atomic uint64_t flush_started_ns, flush_walked, flush_total; /* of the flush under way; 0: none */
-    _Atomic uint64_t flush_speed;                                 /* memtable bytes a second, of earlier ones */
+    _Atomic uint64_t memtable_bytes;                    /* of memtables that are made from now on */
+    _Atomic uint64_t pace_rate;                         /* bytes a second that writers may have; 0: no limit */
+    _Atomic uint64_t flush_started_ns, walk_started_ns; /* of the flush under way; 0: none */
+    _Atomic uint64_t flush_walked, flush_total;         /* its records */
+    _Atomic uint64_t flush_speed;                       /* memtable bytes a second, of earlier ones */
 
-    _Atomic(struct front_source *) spare;
+    _Atomic(struct front_source *) spare; /* a memtable that is ready to be made active */
+    _Atomic bool spare_wanted;            /* now */
+    int living;                           /* the keeper's: all memtables there are */
+    int put_off;                          /* the keeper's: turns since it might have made a spare */
     _Atomic bool space_wanted;
     _Atomic bool disk_low;   /* the reserve is spent: only deletes */
     uint64_t reserve_target; /* 0: none */
@@ -112,7 +125,7 @@ struct front {
 
     struct os_mutex flush_lock; /* the flusher's condition, and those who wait for it */
     struct os_cond flush_wake, flushed_cond;
-    _Atomic uint64_t flushed;        /* boundary of the engine */
+    _Atomic uint64_t taken;          /* sources that the engine has taken and the list no longer has */
     _Atomic uint64_t flusher_awaits; /* the gate that the sleeping flusher wants to hear of; UINT64_MAX: none */
     _Atomic bool flush_refused;      /* the file system has no space for the oldest memtable */
 
@@ -166,7 +179,10 @@ enum result front_forget_logs(struct front *f, uint64_t sequence) MUST_CHECK;
 /* keeper.c */
 void front_keep_thread(void *front);
 void front_wake_keeper(struct front *f);
-struct front_source *front_make_spare(struct front *f);
+static inline uint64_t front_memtable_bytes(const struct front *f)
+{
+    return atomic_load_explicit(&f->memtable_bytes, memory_order_relaxed);
+}
 
 /* reserve.c */
 /* The file system is full: called by whoever met it, without locks. */
@@ -179,8 +195,11 @@ bool front_keep_reserve(struct front *f);
 bool front_batch_shrinks(const struct batch *b);
 
 /* pace.c */
+void front_pace_flush_begins(struct front *f, uint64_t records);
+void front_pace_walk_begins(struct front *f);                /* it counts in f->flush_walked */
+void front_pace_flush_ends(struct front *f, uint64_t bytes); /* 0: failed */
 bool front_pace_update(struct front *f);
-bool front_pace_take(struct front *f, uint64_t bytes, uint64_t rate);
+bool front_pace_take(struct front *f, uint64_t rate);
 
 /* identity.c */
 /* Writes BOOT and IDENTITY into another directory, which is complete with that. */

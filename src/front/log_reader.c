@@ -53,19 +53,45 @@ static bool have(struct log_reader *r, uint64_t offset, uint64_t len)
 
 static const uint8_t *at(const struct log_reader *r, uint64_t offset) { return r->data + (offset - r->begin); }
 
-static bool header_at(struct log_reader *r, uint64_t offset, struct log_header *h)
+/* A valid header at the offset, whatever of its record there is. */
+static bool header_as(struct log_reader *r, uint32_t format, uint64_t offset, struct log_header *h)
 {
-    return have(r, offset, LOG_HEADER_BYTES) && log_header_get(at(r, offset), r->number, offset, h) &&
-           h->length <= r->len - offset - LOG_HEADER_BYTES && (h->type == LOG_START) == (offset == 0);
+    struct log_basis basis = r->basis;
+    basis.format = format;
+    return have(r, offset, log_header_bytes(format, offset == 0 ? LOG_START : LOG_GROUP)) &&
+           log_header_get(at(r, offset), &basis, offset, h);
+}
+
+static bool record_as(struct log_reader *r, uint32_t format, uint64_t offset, struct log_header *h,
+                      struct slice *payload)
+{
+    if (!header_as(r, format, offset, h) || !have(r, offset + h->bytes, h->length))
+        return false;
+    *payload = slice_of(h->length ? at(r, offset + h->bytes) : NULL, h->length);
+    return log_payload_ok(h, offset, *payload);
 }
 
 /* A whole valid record at the offset. */
 static bool record_at(struct log_reader *r, uint64_t offset, struct log_header *h, struct slice *payload)
 {
-    if (!header_at(r, offset, h) || !have(r, offset + LOG_HEADER_BYTES, h->length))
+    if (r->basis.format)
+        return record_as(r, r->basis.format, offset, h, payload);
+    for (uint32_t format = LOG_FORMAT_OLDEST; format <= LOG_FORMAT_VERSION; format++)
+        if (record_as(r, format, offset, h, payload))
+            return true;
+    return false;
+}
+
+/* Of the file, if there is a valid one. */
+static bool read_start(struct log_reader *r, struct log_header *h, struct log_start *s)
+{
+    struct slice payload;
+    if (!record_as(r, LOG_FORMAT_VERSION, 0, h, &payload) || !log_start_get(payload, s))
         return false;
-    *payload = slice_of(h->length ? at(r, offset + LOG_HEADER_BYTES) : NULL, h->length);
-    return log_payload_ok(h, offset, *payload);
+    r->basis.format = s->format;
+    r->basis.base = h->first;
+    r->basis.time_ms = s->time_ms;
+    return true;
 }
 
 static enum result open_file(struct log_reader *r, struct env *env, const char *path)
@@ -78,8 +104,12 @@ static enum result open_file(struct log_reader *r, struct env *env, const char *
 
 enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number)
 {
-    *r = (struct log_reader){.number = number};
+    *r = (struct log_reader){.basis = {.number = number}};
     enum result res = open_file(r, env, path);
+    if (res == RES_OK && !read_start(r, &r->start_header, &r->start)) {
+        r->start_header = (struct log_header){0};
+        res = r->failed;
+    }
     if (res != RES_OK)
         log_reader_close(r);
     return res;
@@ -87,17 +117,20 @@ enum result log_reader_open_any(struct log_reader *r, struct env *env, const cha
 
 enum result log_reader_open(struct log_reader *r, struct env *env, const char *path, uint64_t number)
 {
-    struct slice payload;
     enum result res = log_reader_open_any(r, env, path, number);
     if (res != RES_OK)
         return res;
-    if (!record_at(r, 0, &r->start_header, &payload) || r->start_header.type != LOG_START ||
-        !log_start_get(payload, &r->start)) {
-        res = r->failed != RES_OK ? r->failed : RES_NOT_FOUND;
+    struct log_start start = r->start;
+    if (r->start_header.type != LOG_START)
+        res = RES_NOT_FOUND;
+    else if (!log_format_known(start.format))
+        res = RES_UNSUPPORTED;
+    if (res != RES_OK) {
         log_reader_close(r);
+        r->start = start;
         return res;
     }
-    r->offset = log_record_bytes(payload.len);
+    r->offset = log_record_bytes(&r->start_header);
     return RES_OK;
 }
 
@@ -112,17 +145,29 @@ void log_reader_close(struct log_reader *r)
 enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_header *h, struct slice *payload)
 {
     *payload = slice_of(NULL, 0);
-    bool good =
-        header_at(r, r->offset, h) && h->type == LOG_GROUP && h->batches > 0 && h->first + h->batches - 1 <= known;
+    bool good = r->basis.format && header_as(r, r->basis.format, r->offset, h) && h->type == LOG_GROUP &&
+                h->length <= r->len - r->offset - h->bytes && h->batches > 0 && h->first + h->batches - 1 <= known;
     if (!good)
         good = record_at(r, r->offset, h, payload);
     if (!good)
         return LOG_STEP_BAD;
-    r->offset += log_record_bytes(h->length);
+    r->offset += log_record_bytes(h);
     return LOG_STEP_RECORD;
 }
 
-/* The first place at or behind `from` where a header may stand: one that names this log; or `to`. */
+static bool may_be_header(const struct log_reader *r, uint64_t offset)
+{
+    const uint8_t *p = at(r, offset);
+    if (r->basis.format)
+        return log_header_may_be(p, &r->basis);
+    struct log_basis basis = r->basis;
+    while (basis.format++ < LOG_FORMAT_VERSION)
+        if (log_header_may_be(p, &basis))
+            return true;
+    return false;
+}
+
+/* The first place at or behind `from` where a header may stand, or `to`. */
 static uint64_t next_candidate(struct log_reader *r, uint64_t from, uint64_t to)
 {
     uint64_t place = (from + 7) & ~(uint64_t)7;
@@ -131,10 +176,10 @@ static uint64_t next_candidate(struct log_reader *r, uint64_t from, uint64_t to)
         last = to;
     while (place < last) {
         uint64_t end = place + PIECE < last ? place + PIECE : last;
-        if (!have(r, place, end - place + 23)) /* the number of a header at end - 1 */
+        if (!have(r, place, end - place + LOG_HEADER_BYTES - 1)) /* a header at end - 1 */
             return to;
         for (; place < end; place += 8)
-            if (get_le64(at(r, place + 16)) == r->number)
+            if (place == 0 || may_be_header(r, place))
                 return place;
     }
     return to;
@@ -146,6 +191,8 @@ bool log_reader_says_durable(struct log_reader *r, uint64_t from, uint64_t to, u
     struct slice payload;
     if (from == 0 && r->start_header.durable >= sequence)
         return true;
+    if (r->basis.format == 0)
+        r->basis.base = sequence; /* what could say so is not far from it */
     if (to > r->len)
         to = r->len;
     for (uint64_t place = next_candidate(r, from, to); place < to; place = next_candidate(r, place + 8, to))
@@ -169,12 +216,10 @@ bool log_reader_skip(struct log_reader *r)
 
 uint64_t log_reader_torn(struct log_reader *r)
 {
-    if (!have(r, r->offset, LOG_HEADER_BYTES))
+    struct log_header h;
+    if (r->basis.format == 0 || !header_as(r, r->basis.format, r->offset, &h)) /* zeros, or a former life of the file */
         return 0;
-    const uint8_t *p = at(r, r->offset);
-    uint64_t rest = r->len - r->offset, claimed = LOG_HEADER_BYTES + (uint64_t)get_le32(p + 8);
-    if (get_le64(p + 16) != r->number) /* zeros, or a former life of the file */
-        return 0;
+    uint64_t rest = r->len - r->offset, claimed = (uint64_t)h.bytes + h.length;
     return claimed < rest ? claimed : rest;
 }
 
@@ -190,9 +235,6 @@ enum result log_peek(struct env *env, const char *path, uint64_t number, struct 
     (void)file->ops->close(file);
     if (res != RES_OK)
         return res;
-    struct log_reader r = {.number = number, .data = bytes, .len = got, .held = got};
-    struct slice payload;
-    if (!record_at(&r, 0, h, &payload) || h->type != LOG_START || !log_start_get(payload, s))
-        return RES_NOT_FOUND;
-    return RES_OK;
+    struct log_reader r = {.basis = {.number = number}, .data = bytes, .len = got, .held = got};
+    return read_start(&r, h, s) ? RES_OK : RES_NOT_FOUND;
 }

@@ -7,14 +7,14 @@
 #include "front/log_format.h"
 
 struct log_reader {
-    uint64_t number;
     uint64_t len;
     struct env_file *file; /* NULL: all of it is held */
     uint8_t *data;         /* the window, from `begin` on; malloc'd */
     uint64_t begin;
     size_t held, room;
-    enum result failed; /* of a read: then nothing that is said below about missing records counts */
-    uint64_t offset;    /* of the next record */
+    enum result failed;     /* of a read: then nothing that is said below about missing records counts */
+    uint64_t offset;        /* of the next record */
+    struct log_basis basis; /* format 0: START does not hold up, and a record of any format is one */
     struct log_start start;
     struct log_header start_header;
 };
@@ -24,9 +24,10 @@ enum log_step {
     LOG_STEP_BAD, /* what lies at offset is no record of this file */
 };
 
-/* RES_OK; RES_NOT_FOUND: no such file, or it was never begun (no valid START); RES_IO and the like. */
+/* RES_OK; RES_NOT_FOUND: no such file, or it was never begun (no valid START); RES_UNSUPPORTED: a format that is not known
+ * (start says which), and the reader is closed; RES_IO and the like. */
 enum result log_reader_open(struct log_reader *r, struct env *env, const char *path, uint64_t number) MUST_CHECK;
-/* The same for a file that may have no valid START: from its first byte on. */
+/* The same for a file that may have no valid START, or an unknown one: from its first byte on. */
 enum result log_reader_open_any(struct log_reader *r, struct env *env, const char *path, uint64_t number) MUST_CHECK;
 void log_reader_close(struct log_reader *r);
 /* The record at offset; moves behind it. Of groups that end at or below `known` only the header is looked at, and *payload

@@ -8,18 +8,21 @@
 #include <sys/mman.h>
 
 #define HUGE_PAGE ((uint64_t)2 << 20)
+#define INSERT_AHEAD 256
 #define ADDRESS_BITS 48 /* of user space; above them a bucket keeps its filter */
 #define ADDRESS_MASK (((uintptr_t)1 << ADDRESS_BITS) - 1)
 
 static uint64_t round_up(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
 
-static void *map_memory(uint64_t bytes)
+static uint64_t bucket_bytes(const struct memtable *m) { return (m->mask + 1) * sizeof(*m->buckets); }
+
+static void *map_memory(uint64_t bytes, bool large)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (bytes >= HUGE_PAGE)
-        (void)madvise(p, bytes, MADV_HUGEPAGE);
+    if (!large || bytes >= HUGE_PAGE)
+        (void)madvise(p, bytes, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return p;
 }
 
@@ -61,17 +64,18 @@ struct memtable *memtable_new(uint64_t full_at, uint64_t room)
     while (buckets < full_at / 160)
         buckets *= 2;
     m->mask = buckets - 1;
-    m->limit = full_at;
+    m->limit = m->full_at = full_at;
+    m->large = full_at >= MEMTABLE_LARGE;
     m->capacity = round_up(full_at + room + 4096, full_at + room >= HUGE_PAGE ? HUGE_PAGE : 4096);
-    m->memory = map_memory(m->capacity);
-    m->bucket_memory = map_memory(round_up(buckets * sizeof(*m->buckets), 4096));
-    m->buckets = m->bucket_memory;
+    m->memory = map_memory(m->capacity, m->large);
+    m->buckets = (void *)m->memory;
     os_mutex_init(&m->order_lock);
     m->random = 0x9e3779b97f4a7c15u;
-    if (!m->memory || !m->buckets) {
+    if (!m->memory) {
         memtable_free(m);
         return NULL;
     }
+    m->used = bucket_bytes(m);
     make_skip_head(m);
     return m;
 }
@@ -85,8 +89,6 @@ void memtable_free(struct memtable *m)
     os_mutex_fini(&m->order_lock);
     if (m->memory)
         munmap(m->memory, m->capacity);
-    if (m->bucket_memory)
-        munmap(m->bucket_memory, round_up((m->mask + 1) * sizeof(*m->buckets), 4096));
     free(m);
 }
 
@@ -94,10 +96,12 @@ void memtable_reset(struct memtable *m)
 {
     memtable_runs_free(m);
     memtable_prune_forget(m);
-    if (!memtable_empty(m))
-        memset(m->bucket_memory, 0, (m->mask + 1) * sizeof(*m->buckets));
-    atomic_store_explicit(&m->used, 0, memory_order_relaxed);
+    if ((m->large || madvise(m->memory, m->capacity, MADV_DONTNEED)) && !memtable_empty(m))
+        memset(m->memory, 0, bucket_bytes(m));
+    atomic_store_explicit(&m->limit, m->full_at, memory_order_relaxed);
+    atomic_store_explicit(&m->used, bucket_bytes(m), memory_order_relaxed);
     atomic_store_explicit(&m->records, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->deletes, 0, memory_order_relaxed);
     atomic_store_explicit(&m->nodes, 0, memory_order_relaxed);
     for (int i = 0; i < CHAINS; i++) {
         atomic_store_explicit(&m->chains[i].last, NULL, memory_order_relaxed);
@@ -107,19 +111,31 @@ void memtable_reset(struct memtable *m)
     make_skip_head(m);
 }
 
-void memtable_populate(struct memtable *m, uint64_t ahead)
+void memtable_lower(struct memtable *m, uint64_t full_at)
+{
+    if (full_at < m->full_at)
+        atomic_store_explicit(&m->limit, full_at, memory_order_relaxed);
+}
+
+bool memtable_populate(struct memtable *m, uint64_t ahead)
 {
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
-    uint64_t want = memtable_used(m) + ahead;
-    if (want > m->limit)
-        want = m->limit;
-    want = want / HUGE_PAGE * HUGE_PAGE; /* small memtables are left to page faults */
-    if (want <= m->populated)
-        return;
-    (void)madvise(m->memory + m->populated, want - m->populated, MADV_POPULATE_WRITE);
-    m->populated = want;
+    uint64_t want = memtable_used(m) + ahead, populated = atomic_load_explicit(&m->populated, memory_order_relaxed);
+    uint64_t most = atomic_load_explicit(&m->limit, memory_order_relaxed) + MEMTABLE_POPULATED;
+    if (!m->large) /* left to page faults */
+        return false;
+    want = round_up(want < most ? want : most, HUGE_PAGE);
+    if (want > m->capacity)
+        want = m->capacity;
+    if (want <= populated)
+        return false;
+    if (want - populated > HUGE_PAGE)
+        want = populated + HUGE_PAGE;
+    (void)madvise(m->memory + populated, want - populated, MADV_POPULATE_WRITE);
+    atomic_store_explicit(&m->populated, want, memory_order_relaxed);
+    return true;
 }
 
 /* ---- hash table ---- */
@@ -157,7 +173,7 @@ bool memtable_get(const struct memtable *m, const struct engine_key *key, uint64
 
 void memtable_prefetch(const struct memtable *m, uint64_t hash)
 {
-    __builtin_prefetch((const char *)m->bucket_memory + (hash & m->mask) * sizeof(*m->buckets));
+    __builtin_prefetch((const char *)m->memory + (hash & m->mask) * sizeof(*m->buckets));
 }
 
 const struct memtable_node *memtable_prefetch_node(const struct memtable *m, uint64_t hash)
@@ -208,22 +224,37 @@ static int random_height(struct memtable *m)
     return height;
 }
 
-/* Does the key come right behind the node inserted last? So elements that are appended in order cost no search. */
-static bool follows_last(const struct memtable *m, struct slice key)
+static bool next_is_below(struct memtable_node *at, int level, struct slice key)
 {
-    if (!m->last_skip || slice_cmp(memtable_node_key(m->last_skip), key) >= 0)
-        return false;
-    struct memtable_node *next = atomic_load_explicit(memtable_link(m->last_skip, 0), memory_order_relaxed);
-    return !next || slice_cmp(key, memtable_node_key(next)) < 0;
+    struct memtable_node *next = atomic_load_explicit(memtable_link(at, level), memory_order_relaxed);
+    return next && slice_cmp(memtable_node_key(next), key) < 0;
+}
+
+/* What memtable_skip_find() puts into m->last_before, for a key above the node inserted last: searched from there, up as
+ * far as the key is away. So elements that are appended in order cost no search, and those that come in order little. */
+static void find_after_last(struct memtable *m, struct slice key)
+{
+    struct memtable_node **before = m->last_before, *last = m->last_skip;
+    int height = atomic_load_explicit(&m->height, memory_order_relaxed), level = 0;
+    for (int i = 0; i < last->height; i++)
+        before[i] = last;
+    while (level + 1 < height && next_is_below(before[level], level, key))
+        level++;
+    struct memtable_node *moved = NULL; /* beyond all that is in `before` below this level */
+    for (; level >= 0; level--) {
+        struct memtable_node *at = moved ? moved : before[level];
+        for (; next_is_below(at, level, key); at = moved)
+            moved = atomic_load_explicit(memtable_link(at, level), memory_order_relaxed);
+        before[level] = at;
+    }
 }
 
 void memtable_skip_insert(struct memtable *m, struct memtable_node *n)
 {
-    struct memtable_node **before = m->last_before, *last = m->last_skip;
+    struct memtable_node **before = m->last_before;
     int height = atomic_load_explicit(&m->height, memory_order_relaxed);
-    if (follows_last(m, memtable_node_key(n)))
-        for (int i = 0; i < last->height; i++)
-            before[i] = last;
+    if (m->last_skip && slice_cmp(memtable_node_key(m->last_skip), memtable_node_key(n)) < 0)
+        find_after_last(m, memtable_node_key(n));
     else
         memtable_skip_find(m, memtable_node_key(n), before);
     m->last_skip = n;
@@ -262,7 +293,7 @@ static struct memtable_chain *chain_for(struct memtable *m, struct slice key)
     case REGION_META:
         return &m->chains[CHAIN_META];
     case REGION_ELEMENT:
-        return &m->chains[CHAIN_ELEMENT];
+        return &m->chains[memtable_is_member(key) ? CHAIN_MEMBER : CHAIN_ELEMENT];
     case REGION_EXPIRY:
         return &m->chains[CHAIN_EXPIRY];
     default:
@@ -320,4 +351,7 @@ void memtable_insert(struct memtable *m, const struct engine_key *key, uint8_t k
     if (!m->first_sequence)
         m->first_sequence = sequence;
     count_up(&m->records);
+    prefetch_for_write(m->memory + memtable_used(m), INSERT_AHEAD); /* has come when the next record does */
+    if (kind == RECORD_DELETE || key->bytes.data[0] == REGION_DEAD)
+        count_up(&m->deletes);
 }

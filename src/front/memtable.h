@@ -9,9 +9,11 @@
  *     writer would have (not those of REGION_META: all of them are walked through rarely, and then by thousands);
  *   - many become a sorted run, and runs are merged like a binary counter.
  *
- * Memory is one mapping, handed out from its start and never given back before all of it is: a node or version once
- * seen stays where it is for as long as the memtable is referenced. The mapping asks for huge pages, and a thread in
- * the background touches them before the writer does (memtable_populate).
+ * Memory is one mapping, which begins with the hash table's buckets, is handed out from behind them on and never given
+ * back before all of it is: a node or version once seen stays where it is for as long as the memtable is referenced. The
+ * mapping of a large one asks for huge pages, and a thread in the background touches them before the writer does
+ * (memtable_populate). A small one, of a server that has little memory, takes pages as it needs them and gives them back
+ * when it is emptied.
  *
  * Threads: one writer at a time (the latch holder); readers without locks, at any time; memtable_reset and
  * memtable_free when nobody else knows the memtable any more. */
@@ -26,14 +28,16 @@
 #define MEMTABLE_MAX_HEIGHT 12
 #define MEMTABLE_MAX_RUNS 32
 #define MEMTABLE_FREE_LISTS 192
+#define MEMTABLE_LARGE ((uint64_t)16 << 20)
 
 struct memtable_node;
 struct memtable_run;
 struct memtable_garbage;
 struct memtable_free;
 
-/* Nodes that are put in order together. */
-enum { CHAIN_META, CHAIN_ELEMENT, CHAIN_EXPIRY, CHAIN_OTHER, CHAINS };
+/* Nodes that are put in order together. Members of collections have a chain of their own, apart from other elements: who
+ * goes through scores or positions does not wade through what came to the members by their keys. */
+enum { CHAIN_META, CHAIN_MEMBER, CHAIN_ELEMENT, CHAIN_EXPIRY, CHAIN_OTHER, CHAINS };
 
 struct memtable_chain {
     /* The writer's. */
@@ -52,11 +56,11 @@ struct memtable {
     _Atomic(uintptr_t) *buckets; /* node address, and in its high 16 bits a filter over the chain */
     uint64_t mask;
     struct memtable_node *skip_head;
-    void *bucket_memory; /* the buckets, for memset and the like */
 
     /* The writer's. Readers may look at them for statistics. */
-    _Atomic uint64_t used; /* bytes of the mapping handed out */
+    _Atomic uint64_t used; /* bytes of the mapping handed out, buckets included */
     _Atomic uint64_t records, nodes;
+    _Atomic uint64_t deletes; /* tombstones and dead ranges among the records: they free space once they are flushed */
     uint64_t random;
     uint64_t first_sequence;                         /* 0: empty */
     uint64_t settled;                                /* see memtable_insert */
@@ -73,9 +77,11 @@ struct memtable {
     struct memtable_node *last_before[MEMTABLE_MAX_HEIGHT]; /* and what stood before it */
 
     uint8_t *memory;
-    uint64_t capacity;  /* bytes of the mapping */
-    uint64_t limit;     /* full from here on; the rest is room for the batch that crosses it */
-    uint64_t populated; /* pages below this have been touched; by memtable_populate's caller */
+    uint64_t capacity;      /* bytes of the mapping */
+    _Atomic uint64_t limit; /* full from here on; the rest is room for the batch that crosses it */
+    uint64_t full_at;       /* the limit it was made with */
+    bool large;
+    _Atomic uint64_t populated; /* pages below this have been touched; by memtable_populate's caller */
     _Atomic uint64_t refs;
 };
 
@@ -84,8 +90,11 @@ struct memtable *memtable_new(uint64_t full_at, uint64_t room);
 void memtable_free(struct memtable *m);
 /* Empties it for another life. */
 void memtable_reset(struct memtable *m);
-/* Touches the pages up to `ahead` bytes beyond what is used. One thread at a time, which may be another than the writer. */
-void memtable_populate(struct memtable *m, uint64_t ahead);
+/* It is full earlier than it was made for. */
+void memtable_lower(struct memtable *m, uint64_t full_at);
+/* Touches the next pages that are not yet, one huge page of them, of those up to `ahead` bytes beyond what is used. One
+ * thread at a time, which may be another than the writer. False: there are none. */
+bool memtable_populate(struct memtable *m, uint64_t ahead);
 
 /* An upper bound of the memory that inserting this record takes. */
 static inline uint64_t memtable_need(size_t key_len, size_t value_len)
@@ -96,10 +105,21 @@ static inline uint64_t memtable_used(const struct memtable *m)
 {
     return atomic_load_explicit(&m->used, memory_order_relaxed);
 }
-static inline bool memtable_full(const struct memtable *m) { return memtable_used(m) >= m->limit; }
+static inline bool memtable_full(const struct memtable *m)
+{
+    return memtable_used(m) >= atomic_load_explicit(&m->limit, memory_order_relaxed);
+}
 static inline bool memtable_fits(const struct memtable *m, uint64_t need)
 {
     return m->capacity - memtable_used(m) >= need;
+}
+/* So much can be inserted without touching a page for the first time. Small memtables, and what a batch needs that is
+ * larger, are left to page faults. */
+#define MEMTABLE_POPULATED ((uint64_t)2 << 20)
+static inline bool memtable_is_populated(const struct memtable *m, uint64_t need)
+{
+    return !m->large || need > MEMTABLE_POPULATED ||
+           memtable_used(m) + need <= atomic_load_explicit(&m->populated, memory_order_relaxed);
 }
 static inline bool memtable_empty(const struct memtable *m) { return m->first_sequence == 0; }
 
@@ -158,6 +178,10 @@ static inline _Atomic(struct memtable_node *) *memtable_link(struct memtable_nod
     return (_Atomic(struct memtable_node *) *)(void *)n - 1 - level;
 }
 static inline struct slice memtable_node_key(const struct memtable_node *n) { return slice_of(n->key, n->key_len); }
+static inline bool memtable_is_member(struct slice key) /* in REGION_ELEMENT */
+{
+    return key.len > ELEMENT_SUBSPACE_AT && key.data[ELEMENT_SUBSPACE_AT] == ELEMENT_MEMBERS;
+}
 static inline const struct memtable_version *memtable_version_at(const struct memtable_node *n, uint64_t snapshot)
 {
     const struct memtable_version *v = atomic_load_explicit(&n->newest, memory_order_acquire);

@@ -135,20 +135,25 @@ static enum result order_as_run(struct memtable_chain *c, struct memtable_node *
     return RES_OK;
 }
 
-/* The same into the skiplist, in the order in which they came: often it is theirs. */
+/* The same into the skiplist, sorted before, so that each is looked for from where the one before it lies. */
 static void order_in_skiplist(struct memtable *m, struct memtable_chain *c, struct memtable_node *last)
     REQUIRES(m->order_lock)
 {
-    struct memtable_node *nodes[SKIP_TAIL];
+    struct memtable_entry room[SKIP_TAIL], spare[SKIP_TAIL], *e = room + SKIP_TAIL;
     const struct memtable_node *stop = atomic_load_explicit(&c->ordered_last, memory_order_relaxed);
-    size_t n = 0;
-    for (struct memtable_node *at = last; at != stop; at = at->before) {
+    struct slice key = memtable_node_key(last);
+    size_t skip = key.len, n = 0;
+    for (struct memtable_node *at = last; at != stop; at = at->before, n++) {
         assert(n < SKIP_TAIL);
-        nodes[n++] = at;
+        (--e)->node = at;
+        skip = memtable_key_common(key, memtable_node_key(at), skip);
     }
+    for (size_t i = 0; i < n; i++)
+        e[i].prefix = memtable_key_prefix(memtable_node_key(e[i].node), skip);
+    memtable_sort(e, n, skip, spare);
     c->ordered_count += n;
-    while (n > 0)
-        memtable_skip_insert(m, nodes[--n]);
+    for (size_t i = 0; i < n; i++)
+        memtable_skip_insert(m, e[i].node);
 }
 
 /* Puts the nodes inserted since the last call in order. */
@@ -470,9 +475,11 @@ static const struct iter_ops memtable_iter_ops = {mi_seek, mi_seek_last, mi_next
  * that first, and a chain that has runs keeps one. */
 static bool only_skiplist(const struct memtable *m, const struct memtable_chain *c)
 {
-    const struct memtable_node *ordered = atomic_load_explicit(&c->ordered_last, memory_order_acquire);
-    return c != &m->chains[CHAIN_META] && ordered == atomic_load_explicit(&c->last, memory_order_acquire) &&
-           atomic_load_explicit(&c->run_count, memory_order_acquire) == 0;
+    if (c == &m->chains[CHAIN_META] || atomic_load_explicit(&c->ordered_last, memory_order_acquire) !=
+                                           atomic_load_explicit(&c->last, memory_order_acquire))
+        return false;
+    sched_point(SCHED_VIEW);
+    return atomic_load_explicit(&c->run_count, memory_order_acquire) == 0;
 }
 
 static bool lock_order(struct memtable *m, bool nowait) TRY_ACQUIRES(true, m->order_lock)
@@ -514,18 +521,29 @@ static bool touches(struct slice lower, struct slice upper, uint8_t region)
     return upper.len == 0 || upper.data[0] > region || (upper.data[0] == region && upper.len > 1);
 }
 
+/* Which of the two chains of elements does it touch? A range within one object tells. */
+static bool touches_elements(struct slice lower, struct slice upper, bool members)
+{
+    const size_t at = ELEMENT_SUBSPACE_AT;
+    if (lower.len < at || upper.len < at || memcmp(lower.data, upper.data, at) != 0)
+        return true;
+    int from = lower.len > at ? lower.data[at] : 0;
+    int to = upper.len > at ? upper.data[at] - (upper.len == at + 1) : -1; /* the last */
+    return members ? from <= ELEMENT_MEMBERS && to >= ELEMENT_MEMBERS : from < ELEMENT_MEMBERS || to > ELEMENT_MEMBERS;
+}
+
 static enum result take_order(struct memtable_iter *mi, bool nowait)
 {
     static const uint8_t region[CHAINS][2] = {
-        [CHAIN_META] = {REGION_META, REGION_META},
-        [CHAIN_ELEMENT] = {REGION_ELEMENT, REGION_ELEMENT},
-        [CHAIN_EXPIRY] = {REGION_EXPIRY, REGION_EXPIRY},
+        [CHAIN_META] = {REGION_META, REGION_META},          [CHAIN_MEMBER] = {REGION_ELEMENT, REGION_ELEMENT},
+        [CHAIN_ELEMENT] = {REGION_ELEMENT, REGION_ELEMENT}, [CHAIN_EXPIRY] = {REGION_EXPIRY, REGION_EXPIRY},
         [CHAIN_OTHER] = {REGION_DEAD, REGION_SYSTEM},
     };
     enum result res = RES_OK;
     bool skiplist = false;
     for (int i = 0; i < CHAINS && res == RES_OK; i++)
-        if (touches(mi->lower, mi->upper, region[i][0]) || touches(mi->lower, mi->upper, region[i][1])) {
+        if ((touches(mi->lower, mi->upper, region[i][0]) || touches(mi->lower, mi->upper, region[i][1])) &&
+            ((i != CHAIN_MEMBER && i != CHAIN_ELEMENT) || touches_elements(mi->lower, mi->upper, i == CHAIN_MEMBER))) {
             res = take_chain(mi, &mi->m->chains[i], nowait);
             skiplist = skiplist || i != CHAIN_META;
         }

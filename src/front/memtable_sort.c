@@ -2,9 +2,10 @@
  *
  * Keys are spread behind what they have in common (in REGION_META a hash stands there, formats.md), so entries are sorted
  * by the leading bits in which their prefixes differ at all, eleven at a time from the lowest (LSD radix sort): four
- * rounds over entries beside each other, instead of some twenty with a comparison each. What is equal in those bits is
- * sorted by comparing, or, when it is much, as the elements of one object are, in the same way by what lies behind what
- * these have in common. */
+ * rounds over entries beside each other, instead of some twenty with a comparison each; what is equal in them stays in
+ * the order in which it came. What is equal in those bits is sorted by comparing, or, when it is more than a few, as
+ * the elements of one object are, in the same way by what lies behind what these have in common, unless it came in
+ * order. */
 #include <assert.h>
 
 #include "front/memtable.h"
@@ -75,6 +76,23 @@ static void radix_round(const struct memtable_entry *from, size_t n, unsigned sh
         to[at[from[i].prefix >> shift & mask]++] = from[i];
 }
 
+/* A load in the order of keys, a list that grows at its end, or the elements of a collection that was written at once
+ * are in order already; a list that grows at its head is in the opposite one. Keys are different, so one look tells
+ * which it may be. */
+static bool in_order(struct memtable_entry *e, size_t n)
+{
+    bool back = n > 1 && memtable_entry_less(&e[1], &e[0]);
+    for (size_t i = 1; i < n; i++)
+        if (memtable_entry_less(&e[i], &e[i - 1]) != back)
+            return false;
+    for (size_t i = 0; back && i < n / 2; i++) {
+        struct memtable_entry swap = e[i];
+        e[i] = e[n - 1 - i];
+        e[n - 1 - i] = swap;
+    }
+    return true;
+}
+
 static void sort_at(struct memtable_entry *e, size_t n, size_t skip, int deeper, struct memtable_entry *spare);
 
 /* Entries with the same prefix. */
@@ -99,7 +117,8 @@ static void sort_equal(struct memtable_entry *e, size_t n, size_t skip, int deep
             __builtin_prefetch((const char *)e[i + FETCH].node + 64);
         e[i].prefix = memtable_key_prefix(memtable_node_key(e[i].node), shared);
     }
-    sort_at(e, n, shared, deeper - 1, spare);
+    if (!in_order(e, n))
+        sort_at(e, n, shared, deeper - 1, spare);
     for (size_t i = 0; i < n; i++)
         e[i].prefix = same;
 }
@@ -112,7 +131,7 @@ static void sort_groups(struct memtable_entry *e, size_t n, unsigned shift, size
         uint64_t differ = 0;
         for (to = from + 1; to < n && e[to].prefix >> shift == e[from].prefix >> shift; to++)
             differ |= e[to].prefix ^ e[from].prefix;
-        if (to - from > RADIX_LEAST && differ == 0)
+        if (to - from > SORT_SMALL && differ == 0)
             sort_equal(e + from, to - from, skip, deeper, spare);
         else if (to - from > SORT_SMALL)
             sort_by_comparing(e + from, to - from, spare);
@@ -138,6 +157,8 @@ static void sort_at(struct memtable_entry *e, size_t n, size_t skip, int deeper,
     unsigned low = top > RADIX_ROUNDS * RADIX_BITS ? top - RADIX_ROUNDS * RADIX_BITS : 0;
     struct memtable_entry *from = e, *to = spare;
     for (unsigned shift = low; shift < top; shift += RADIX_BITS) {
+        if ((differ >> shift & ((1 << RADIX_BITS) - 1)) == 0) /* as in the upper bytes of object ids */
+            continue;
         radix_round(from, n, shift, to);
         struct memtable_entry *swap = from;
         from = to;
@@ -146,22 +167,6 @@ static void sort_at(struct memtable_entry *e, size_t n, size_t skip, int deeper,
     if (from != e)
         memcpy(e, from, n * sizeof(*e));
     sort_groups(e, n, low, skip, deeper, spare);
-}
-
-/* A load in the order of keys, or a list that grows at its end, is in order already; one that grows at its head is in the
- * opposite one. Keys are different, so one look tells which it may be. */
-static bool in_order(struct memtable_entry *e, size_t n)
-{
-    bool back = n > 1 && memtable_entry_less(&e[1], &e[0]);
-    for (size_t i = 1; i < n; i++)
-        if (memtable_entry_less(&e[i], &e[i - 1]) != back)
-            return false;
-    for (size_t i = 0; back && i < n / 2; i++) {
-        struct memtable_entry swap = e[i];
-        e[i] = e[n - 1 - i];
-        e[n - 1 - i] = swap;
-    }
-    return true;
 }
 
 void memtable_sort(struct memtable_entry *e, size_t n, size_t skip, struct memtable_entry *spare)

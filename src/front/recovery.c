@@ -143,11 +143,11 @@ static enum result find_chain(struct recovery *r)
     uint64_t missing = l ? 0 : r->needed;
     size_t n = 0;
     while (l && l->number >= r->needed) {
-        if (l->start.format != LOG_FORMAT_VERSION)
+        if (!log_format_known(l->start.format))
             return errmsg_set(r->msg, RES_UNSUPPORTED,
-                              "log %012" PRIu64 " in %s has format version %u, not %d: use the program "
+                              "log %012" PRIu64 " in %s has format version %u, not %d to %d: use the program "
                               "that wrote it",
-                              l->number, r->f->wal_dir, l->start.format, LOG_FORMAT_VERSION);
+                              l->number, r->f->wal_dir, l->start.format, LOG_FORMAT_OLDEST, LOG_FORMAT_VERSION);
         if (memcmp(l->start.uuid, r->f->identity.uuid, 16) != 0)
             return errmsg_set(r->msg, RES_CORRUPT,
                               "log %012" PRIu64 " in %s belongs to another data directory: remove it", l->number,
@@ -267,6 +267,13 @@ static enum result replay_table(struct recovery *r, const struct log_batch *b, u
     if (res != RES_OK)
         return res;
     res = f->ops->table_open(f->engine, b->table, &table);
+    if ((res == RES_NOT_FOUND || res == RES_CORRUPT) && f->o.recovery == FRONT_RECOVER_SALVAGE) {
+        log_warning("table %" PRIu64 ", which sequence %" PRIu64
+                    " of the log names, cannot be opened in %s and is left out",
+                    b->table, sequence, f->dir);
+        r->out->damaged = true;
+        return RES_OK;
+    }
     if (res != RES_OK)
         return errmsg_set(r->msg, res == RES_NOT_FOUND ? RES_CORRUPT : res,
                           "table %" PRIu64 ", which sequence %" PRIu64
@@ -287,7 +294,7 @@ enum result front_insert(struct front *f, struct log_batch *b, uint64_t sequence
 {
     struct batch_counter change;
     for (uint64_t i = 0; i < b->counters; i++) {
-        log_counter_take(&b->counter_bytes, &change);
+        log_counter_take(b, &change);
         struct batch one = {.counters = &change, .counter_count = 1};
         enum result res = counters_reserve(&f->counters, &one, UINT64_MAX);
         if (res != RES_OK)
@@ -296,7 +303,7 @@ enum result front_insert(struct front *f, struct log_batch *b, uint64_t sequence
     }
     struct batch_record record;
     for (uint64_t i = 0; i < b->records; i++) {
-        log_record_take(&b->record_bytes, &record);
+        log_record_take(b, &record);
         record.key.hash = engine_hash(record.key.bytes);
         memtable_insert(f->active, &record.key, record.kind, record.value, sequence);
     }
@@ -326,16 +333,17 @@ static enum result replay_batch(struct recovery *r, struct log_batch *b, uint64_
 #define AHEAD 16 /* batches */
 
 /* Fetches what inserting the next batches will touch: one memory access waits for the other otherwise, for each key. */
-static void prefetch_batches(const struct memtable *m, struct slice batches, uint32_t count)
+static void prefetch_batches(const struct memtable *m, const struct log_basis *basis, struct slice batches,
+                             uint32_t count)
 {
     struct log_batch b;
     struct batch_record record;
     uint64_t hashes[AHEAD];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < count && n < AHEAD && log_batch_take(&batches, &b); i++) {
+    for (uint32_t i = 0; i < count && n < AHEAD && log_batch_take(&batches, basis, &b); i++) {
         if (b.records == 0)
             continue;
-        log_record_take(&b.record_bytes, &record);
+        log_record_take(&b, &record);
         hashes[n] = engine_hash(record.key.bytes);
         memtable_prefetch(m, hashes[n++]);
     }
@@ -344,20 +352,21 @@ static void prefetch_batches(const struct memtable *m, struct slice batches, uin
 }
 
 /* RES_INVALID: its batches do not hold up. They are all checked before the first is applied. */
-static enum result replay_group(struct recovery *r, const struct log_header *h, struct slice payload)
+static enum result replay_group(struct recovery *r, const struct log_basis *basis, const struct log_header *h,
+                                struct slice payload)
 {
     struct log_batch b;
     struct slice rest = payload;
     for (uint32_t i = 0; i < h->batches; i++)
-        if (!log_batch_take(&rest, &b))
+        if (!log_batch_take(&rest, basis, &b))
             return RES_INVALID;
     if (rest.len != 0)
         return RES_INVALID;
     r->f->recovered_bytes += payload.len;
     for (uint32_t i = 0; i < h->batches; i++) {
         if (i % AHEAD == 0)
-            prefetch_batches(r->f->active, payload, h->batches - i);
-        if (!log_batch_take(&payload, &b))
+            prefetch_batches(r->f->active, basis, payload, h->batches - i);
+        if (!log_batch_take(&payload, basis, &b))
             return RES_INVALID;
         enum result res = h->first + i > r->boundary ? replay_batch(r, &b, h->first + i) : RES_OK;
         if (res != RES_OK)
@@ -401,7 +410,7 @@ static enum result was_durable(struct recovery *r, struct log_reader *reader, ui
     *found = log_reader_says_durable(reader, reader->offset, UINT64_MAX, sequence);
     enum result res = reader->failed;
     for (size_t i = 0; i < r->count && !*found && res == RES_OK; i++)
-        if (r->files[i].number > reader->number && (r->files[i].chained || !r->files[i].begun))
+        if (r->files[i].number > reader->basis.number && (r->files[i].chained || !r->files[i].begun))
             res = file_says_durable(r, &r->files[i], sequence, found);
     return res;
 }
@@ -437,11 +446,17 @@ static enum result handle_damage(struct recovery *r, struct log_reader *reader, 
     return log_reader_skip(reader) ? RES_RETRY : RES_OK;
 }
 
+/* The engine has the private table of the commit behind its boundary, and the log has not given the rest of it. It was
+ * attached when the log was durable so far. */
+static bool has_half(const struct recovery *r) { return r->attached != 0 && r->applied <= r->boundary; }
+
 /* At the offset of the reader lies no record that can follow. The same results. */
 static enum result handle_bad(struct recovery *r, struct log_reader *reader, const char *path, const char *what)
 {
-    bool durable = false;
-    enum result res = reader->failed != RES_OK ? reader->failed : was_durable(r, reader, r->last + 1, &durable);
+    bool durable = has_half(r);
+    enum result res = reader->failed;
+    if (res == RES_OK && !durable)
+        res = was_durable(r, reader, r->last + 1, &durable);
     if (res != RES_OK)
         return cannot_read(r, path, res);
     if (durable)
@@ -468,7 +483,7 @@ static enum result read_record(struct recovery *r, struct log_reader *reader, co
         uint64_t first = h.type == LOG_GROUP ? h.first : h.first + 1;
         if (first == r->last + 1 || (salvage && first > r->last)) {
             bool known = h.type != LOG_GROUP || h.first + h.batches - 1 <= r->boundary;
-            enum result res = known ? RES_OK : replay_group(r, &h, payload);
+            enum result res = known ? RES_OK : replay_group(r, &reader->basis, &h, payload);
             if (res == RES_INVALID)
                 return errmsg_set(r->msg, RES_CORRUPT,
                                   "the record at offset %" PRIu64 " of %s has a right checksum and cannot "
@@ -547,6 +562,20 @@ static enum result parse_state(struct recovery *r, uint64_t boundary, struct sli
     return RES_OK;
 }
 
+/* No state between two commits can be had when the log ends before the commit that the engine has a part of. */
+static enum result check_whole(struct recovery *r)
+{
+    if (!has_half(r))
+        return RES_OK;
+    if (r->f->o.recovery != FRONT_RECOVER_SALVAGE)
+        return errmsg_set(r->msg, RES_CORRUPT,
+                          "the log in %s no longer has all of the commit with sequence %" PRIu64
+                          ", of which the engine has a part: %s",
+                          r->f->wal_dir, r->boundary + 1, advice);
+    log_warning("of the commit with sequence %" PRIu64 " only a part could be read", r->boundary + 1);
+    return RES_OK;
+}
+
 /* Files that were only prepared go before the new log takes room: on a small disk there may be none beside them. What is
  * not removed now is discarded later. */
 static bool remove_spare(const struct recovery *r, const struct log_file *l)
@@ -592,6 +621,8 @@ enum result front_recover(struct front *f, bool fresh, uint64_t boundary, struct
         res = find_chain(&r);
     for (; res == RES_OK && r.at < r.chain_len; r.at++)
         res = replay_file(&r);
+    if (res == RES_OK)
+        res = check_whole(&r);
     if (res == RES_OK && out->damaged) /* what was left out must not be met again: see front_forget_logs */
         res = flush_replayed(&r);
     if (res == RES_OK)

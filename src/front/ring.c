@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define UNMAP_FROM 65536
+
 enum result ring_init(struct ring *r, uint64_t size)
 {
     uint64_t rounded = 65536;
@@ -35,6 +37,13 @@ enum result ring_init(struct ring *r, uint64_t size)
     close(fd);
     r->base = base;
     return RES_OK;
+}
+
+void ring_used(struct ring *r, uint64_t from, uint64_t to)
+{
+    uint64_t beyond = to & (r->size - 1);
+    if (from / r->size != to / r->size && beyond >= UNMAP_FROM)
+        (void)madvise(r->base + r->size, r->size, MADV_DONTNEED); /* shared memory: nothing is lost */
 }
 
 void ring_fini(struct ring *r)

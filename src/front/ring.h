@@ -15,6 +15,9 @@ struct ring {
 /* size is rounded up. */
 enum result ring_init(struct ring *r, uint64_t size) MUST_CHECK;
 void ring_fini(struct ring *r);
+/* All up to `to` has been used, the latest of it from `from` on. What went through the second copy counts as memory of this
+ * process once more as long as it stays mapped: much of it is unmapped. */
+void ring_used(struct ring *r, uint64_t from, uint64_t to);
 static inline uint8_t *ring_at(const struct ring *r, uint64_t position) { return r->base + (position & (r->size - 1)); }
 
 #endif

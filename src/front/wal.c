@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define FRUGAL 65536
+#define PUT_AHEAD 256 /* bytes of the ring that are fetched before the next batch needs them */
 
 enum result wal_path(const struct wal *w, uint64_t number, char path[512])
 {
@@ -17,8 +18,9 @@ enum result wal_path(const struct wal *w, uint64_t number, char path[512])
 uint64_t wal_batch_max(const struct wal *w)
 {
     uint64_t max = w->o.segment_bytes - LOG_START_RECORD - LOG_HEADER_BYTES - 8;
-    if (max > w->ring.size)
-        max = w->ring.size;
+    uint64_t ring = w->ring.size - WAL_HEADROOM - WAL_BATCH_OVERHEAD; /* what wal_reserve finds in an empty one */
+    if (max > ring)
+        max = ring;
     return max < FRONT_BATCH_MAX ? max : FRONT_BATCH_MAX;
 }
 
@@ -28,8 +30,9 @@ uint64_t wal_prepare_goal(const struct wal *w)
     uint64_t ring = w->ring.size + w->ring.size / 2;
     if (atomic_load_explicit(&w->frugal, memory_order_relaxed))
         ring = FRUGAL;
+    uint64_t since = wal_ahead_after_rest(w);
     uint64_t slack = (3 + ring / w->o.segment_bytes) * (wal_batch_max(w) + WAL_BATCH_OVERHEAD + LOG_START_RECORD);
-    return ring + slack;
+    return since < ring + slack ? since : ring + slack;
 }
 
 enum result wal_start(struct wal *w)
@@ -125,13 +128,9 @@ static enum result write_clean_note(struct wal *w)
         return RES_OK; /* the next start takes the longer way: no promise is lost */
     uint8_t p[LOG_HEADER_BYTES];
     uint64_t last = atomic_load(&w->written);
-    struct log_header h = {.type = LOG_NOTE,
-                           .flags = LOG_CLEAN,
-                           .number = w->current->number,
-                           .first = last,
-                           .epoch = (uint32_t)w->o.epoch,
-                           .durable = last};
-    log_header_put(p, &h, w->offset, "");
+    struct log_header h = {
+        .type = LOG_NOTE, .flags = LOG_CLEAN, .number = w->current->number, .first = last, .durable = last};
+    log_header_put(p, LOG_FORMAT_VERSION, &h, w->offset, "");
     struct iovec iov = {p, sizeof(p)};
     return w->current->file->ops->pwritev(w->current->file, &iov, 1, w->offset, ENV_DSYNC);
 }
@@ -157,7 +156,7 @@ static uint64_t look_up_budget(struct wal *w)
     uint64_t position = atomic_load_explicit(&w->position, memory_order_acquire);
     uint64_t prepared = atomic_load_explicit(&w->prepared, memory_order_acquire);
     uint64_t pending = w->put_head - tail + (w->put_sequence - written) * WAL_BATCH_OVERHEAD;
-    uint64_t ring = w->ring.size - (w->put_head - tail);
+    uint64_t ring = w->ring.size - WAL_HEADROOM - (w->put_head - tail);
     uint64_t losses =
         (2 + (pending + ring) / w->o.segment_bytes) * (w->largest + WAL_BATCH_OVERHEAD + LOG_START_RECORD);
     if (prepared < position + pending + losses)
@@ -177,6 +176,8 @@ enum result wal_reserve(struct wal *w, uint64_t bytes)
         return RES_INVALID;
     if (bytes > w->largest)
         w->largest = bytes;
+    if (atomic_load_explicit(&w->resting, memory_order_relaxed))
+        wal_end_rest(w);
     w->budget = look_up_budget(w);
     if (need <= w->budget)
         return RES_OK;
@@ -204,5 +205,6 @@ void wal_publish(struct wal *w, uint64_t sequence)
 {
     assert(sequence == w->put_sequence + 1);
     w->put_sequence = sequence;
+    prefetch_for_write(ring_at(&w->ring, w->put_head), PUT_AHEAD);
     atomic_store_explicit(&w->head, w->put_head, memory_order_release);
 }

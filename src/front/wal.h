@@ -3,11 +3,13 @@
  *
  * The way of a batch. The latch holder reserves (wal_reserve), encodes the batch into the ring (wal_put) and, when it
  * is visible, publishes the ring's head (wal_publish). Whoever holds the *turn* takes everything between tail and head,
- * writes it behind one header as one GROUP record with one pwritev straight from the ring, and moves the marks:
+ * writes it behind one header as one GROUP record with one pwritev straight from the ring, where the header takes the
+ * place of bytes that have been written (so that a write is of one piece), and moves the marks:
  *     always         the log thread, which wal_kick wakes; the write is RWF_DSYNC. Groups form by themselves: what is
  *                    committed during one write shares the next.
  *     everysec, no   the caller of wal_kick, if nobody else is at it; who leaves looks again. A thread of its own syncs
- *                    each second.
+ *                    each second. What stays within pages that have been written to since the last sync is stored into
+ *                    the page cache (ENV_CACHED): a small group costs no system call.
  *
  * Space. A file is written with zeros and synced by the preparer thread before a record may go there, so that the file
  * system's refusal meets the preparer and never a batch that has its sequence. wal_reserve promises a place:
@@ -16,7 +18,7 @@
  * where position and prepared count bytes over all files of this process' life. Groups made of several batches only
  * need less. What is full is recycled once the engine has what it covers (wal_release). On a disk that is nearly full the
  * preparer goes no further ahead than it must and leaves the rest to the tables: were it to take that too, no memtable
- * could be written any more, and so no log be recycled.
+ * could be written any more, and so no log be recycled. When little is written, little is prepared (wal_rest.c).
  *
  * Failure of a write or sync is final (wal_failed): marks stop, nothing more is written.
  *
@@ -32,9 +34,11 @@
 #include "front/ring.h"
 #include "os/thread.h"
 
-#define WAL_GROUP_MAX (1024 * 1024) /* payload of a group made of several batches */
-#define WAL_BATCH_OVERHEAD 72       /* a header and its padding */
-#define WAL_FREE_MAX 2              /* recycled files kept for later */
+#define WAL_GROUP_MAX (1024 * 1024)   /* payload of a group made of several batches */
+#define WAL_BATCH_OVERHEAD 32         /* a header and its padding */
+#define WAL_HEADROOM LOG_HEADER_BYTES /* of the ring, kept free before its tail: the group's header */
+#define WAL_PAGE 4096
+#define WAL_FREE_MAX 2 /* recycled files kept for later */
 
 struct wal_file {
     struct wal_file *next; /* newer */
@@ -43,7 +47,9 @@ struct wal_file {
     uint64_t base;             /* last sequence before its first record */
     bool begun;                /* base is known */
     _Atomic uint64_t prepared; /* bytes that may be written to */
+    _Atomic bool untouched;    /* allocated, never written before: part of a page is written without reading it */
     _Atomic bool unsynced;     /* written without DSYNC since the last sync */
+    bool started;              /* its START is durable, with all before it; files_lock */
     bool syncing;              /* a thread syncs it: not to be freed */
 };
 
@@ -56,6 +62,7 @@ struct wal_options {
     uint8_t uuid[16];
     uint64_t epoch;
     uint64_t base;           /* the last sequence given */
+    uint64_t time_ms;        /* that the batches' times are told from */
     uint64_t number;         /* of the first file to write: above every number ever used */
     struct log_start before; /* before, before_end, before_checksum: the chain behind it */
     /* written or durable moved / wal_reserve may succeed again / first failure. Called with no lock but the turn. */
@@ -93,12 +100,15 @@ struct wal {
     _Atomic bool turn;
     _Atomic int mode; /* enum front_fsync */
     _Atomic bool failing, failed, no_space, space_wanted, preparer_sleeps;
-    _Atomic bool sync_early; /* the syncer shall not wait for the second to end */
-    _Atomic bool frugal;     /* prepared only as far ahead as must be; nothing is kept for recycling */
+    _Atomic bool sync_early;    /* the syncer shall not wait for the second to end */
+    _Atomic bool frugal;        /* prepared only as far ahead as must be; nothing is kept for recycling */
+    _Atomic bool resting;       /* the latch holder has been promised nothing: see wal_rest.c */
+    _Atomic uint64_t rested_at; /* position */
 
     /* Of the holder of the turn. */
     struct wal_file *current;
     uint64_t offset;         /* in the current file */
+    uint64_t touched;        /* up to here this life has written to all of its pages; whole pages */
     uint64_t unsynced_bytes; /* since the syncer was last told */
     uint32_t last_checksum;
     uint64_t files_begun; /* files written full in this life: position's whole files */
@@ -137,6 +147,8 @@ enum result wal_reserve(struct wal *w, uint64_t bytes) MUST_CHECK;
 /* A place for that many bytes, to be filled before wal_publish. */
 uint8_t *wal_put(struct wal *w, uint64_t bytes);
 void wal_publish(struct wal *w, uint64_t sequence);
+/* Little is written: what lies ready for more may go, and the file that is written may be ended. Between commits. */
+void wal_rest(struct wal *w);
 
 /* ---- anywhere ---- */
 void wal_kick(struct wal *w);
@@ -148,15 +160,17 @@ void wal_fail(struct wal *w, enum result why, const char *sentence);
 
 /* The file that holds the first record above the sequence. */
 uint64_t wal_file_for(struct wal *w, uint64_t sequence);
-/* Everything up to the sequence is in the engine. */
-void wal_release(struct wal *w, uint64_t sequence);
+/* The engine's state names this file: those before it are no longer needed. */
+void wal_release(struct wal *w, uint64_t number);
 /* A file of an earlier process that is still needed: oldest first, before any commit. base: last sequence before it. */
 enum result wal_adopt(struct wal *w, uint64_t number, uint64_t base) MUST_CHECK;
 /* A file nobody needs any more: recycled or removed. */
 enum result wal_discard(struct wal *w, uint64_t number) MUST_CHECK;
 uint64_t wal_live_bytes(struct wal *w);
+/* No file is needed but the one that is written. */
+bool wal_is_one_file(struct wal *w);
 
-/* ---- between wal.c, wal_write.c and wal_files.c ---- */
+/* ---- between wal.c, wal_write.c, wal_files.c and wal_rest.c ---- */
 enum result wal_path(const struct wal *w, uint64_t number, char path[512]) MUST_CHECK;
 enum result wal_first_file(struct wal *w, struct errmsg *msg) MUST_CHECK;
 void wal_files_free(struct wal *w);
@@ -169,5 +183,16 @@ void wal_space(struct wal *w);         /* tells whoever waits for space */
 void wal_wake_preparer(struct wal *w); /* if it sleeps */
 uint64_t wal_prepare_goal(const struct wal *w);
 uint64_t wal_batch_max(const struct wal *w);
+/* By the holder of the turn: the next file takes over. Its START record, in w->start_record, has to be written. */
+void wal_begin_next_file(struct wal *w);
+/* The preparer's: a file with something prepared, which is not in the list yet; into the list as the newest, then count. */
+enum result wal_make_file(struct wal *w, struct wal_file **out) MUST_CHECK;
+void wal_append_file(struct wal *w, struct wal_file *f);
+void wal_count_prepared(struct wal *w);
+void wal_remove_file(struct wal *w, struct wal_file *f);
+/* wal_rest.c */
+void wal_take_rest(struct wal *w); /* the preparer's, when it has nothing more urgent */
+void wal_end_rest(struct wal *w);  /* the latch holder's */
+uint64_t wal_ahead_after_rest(const struct wal *w);
 
 #endif

@@ -43,11 +43,15 @@ static enum result extend(struct wal *w, struct wal_file *f, uint64_t until)
     /* Without a sync for each write, space that reads as zeros is as good, and nothing is written twice. */
     if (atomic_load(&w->mode) != FRONT_FSYNC_ALWAYS) {
         enum result res = f->file->ops->allocate(f->file, at, until - at);
-        if (res == RES_OK)
+        if (res == RES_OK) {
+            if (at == 0)
+                atomic_store(&f->untouched, true);
             at = until;
-        else if (res != RES_UNSUPPORTED)
+        } else if (res != RES_UNSUPPORTED)
             return res;
     }
+    if (at < until)
+        atomic_store(&f->untouched, false);
     while (at < until) {
         size_t n = until - at < ZERO_PIECE ? (size_t)(until - at) : ZERO_PIECE;
         enum result res = env_write(f->file, zero_piece, n, at);
@@ -85,7 +89,7 @@ static enum result create_file(struct wal *w, struct wal_file *f)
     return res;
 }
 
-static void remove_file(struct wal *w, struct wal_file *f)
+void wal_remove_file(struct wal *w, struct wal_file *f)
 {
     char path[512];
     if (wal_path(w, f->number, path) != RES_OK || w->o.env->ops->unlink(w->o.env, path) != RES_OK)
@@ -113,8 +117,9 @@ static enum result reuse_file(struct wal *w, struct wal_file *f, uint64_t number
     if (res != RES_OK)
         return res;
     f->number = number;
-    f->begun = false;
+    f->begun = f->started = false;
     f->base = 0;
+    atomic_store(&f->untouched, false);
     atomic_store(&f->unsynced, false);
     atomic_store(&f->prepared, size);
     return w->o.env->ops->sync_dir(w->o.env, w->dir);
@@ -133,8 +138,7 @@ static struct wal_file *take_freed(struct wal *w)
     return f;
 }
 
-/* Puts a file with something prepared behind the newest, and counts it. */
-static void append_file(struct wal *w, struct wal_file *f)
+void wal_append_file(struct wal *w, struct wal_file *f)
 {
     os_mutex_lock(&w->files_lock);
     if (w->newest)
@@ -146,16 +150,17 @@ static void append_file(struct wal *w, struct wal_file *f)
     w->files_made++;
 }
 
-static void count_prepared(struct wal *w)
+void wal_count_prepared(struct wal *w)
 {
     uint64_t prepared = (w->files_made - 1) * w->o.segment_bytes + atomic_load(&w->newest->prepared);
     atomic_store_explicit(&w->prepared, prepared, memory_order_release);
 }
 
-static enum result add_file(struct wal *w)
+enum result wal_make_file(struct wal *w, struct wal_file **out)
 {
     struct wal_file *f;
     enum result res = RES_OK;
+    *out = NULL;
     while ((f = take_freed(w)) != NULL) {
         res = reuse_file(w, f, w->next_number);
         if (res == RES_OK)
@@ -164,7 +169,7 @@ static enum result add_file(struct wal *w)
             file_free(f);
             return res;
         }
-        remove_file(w, f);
+        wal_remove_file(w, f);
     }
     if (!f) {
         f = file_new(w->next_number);
@@ -175,8 +180,17 @@ static enum result add_file(struct wal *w)
         }
     }
     w->next_number++;
-    append_file(w, f);
+    *out = f;
     return RES_OK;
+}
+
+static enum result add_file(struct wal *w)
+{
+    struct wal_file *f;
+    enum result res = wal_make_file(w, &f);
+    if (res == RES_OK)
+        wal_append_file(w, f);
+    return res;
 }
 
 /* One step ahead: a megabyte more, or a recycled file. */
@@ -189,7 +203,7 @@ static enum result prepare_step(struct wal *w)
     else
         res = add_file(w);
     if (res == RES_OK)
-        count_prepared(w);
+        wal_count_prepared(w);
     return res;
 }
 
@@ -207,26 +221,30 @@ static bool must_leave_room(const struct wal *w, uint64_t ahead)
 static uint64_t least_ahead(const struct wal *w)
 {
     uint64_t batch = atomic_load(&w->largest) + WAL_BATCH_OVERHEAD + LOG_START_RECORD;
-    return (4 + w->ring.size / w->o.segment_bytes) * batch + SYNC_PIECE;
+    return (4 + w->ring.size / w->o.segment_bytes) * batch;
 }
 
 static bool prepared_enough(const struct wal *w)
 {
     uint64_t prepared = atomic_load(&w->prepared), position = atomic_load(&w->position);
     uint64_t ahead = prepared - position;
-    return ahead >= wal_prepare_goal(w) || (ahead >= least_ahead(w) && must_leave_room(w, ahead));
+    uint64_t goal = wal_prepare_goal(w), least = least_ahead(w);
+    return ahead >= (goal > least ? goal : least) || (ahead >= least + SYNC_PIECE && must_leave_room(w, ahead));
 }
+
+/* How many files are kept for recycling. */
+static int kept(const struct wal *w) { return atomic_load(&w->frugal) || atomic_load(&w->resting) ? 0 : WAL_FREE_MAX; }
 
 static void remove_surplus(struct wal *w)
 {
     for (;;) {
         os_mutex_lock(&w->files_lock);
-        bool surplus = w->freed_count > (atomic_load(&w->frugal) ? 0 : WAL_FREE_MAX);
+        bool surplus = w->freed_count > kept(w);
         os_mutex_unlock(&w->files_lock);
         struct wal_file *f = surplus ? take_freed(w) : NULL;
         if (!f)
             return;
-        remove_file(w, f);
+        wal_remove_file(w, f);
     }
 }
 
@@ -276,6 +294,7 @@ void wal_prepare_thread(void *arg)
             wal_space(w);
         }
         remove_surplus(w);
+        wal_take_rest(w);
         os_mutex_lock(&w->wake_lock);
     }
     os_mutex_unlock(&w->wake_lock);
@@ -289,6 +308,7 @@ static enum result write_first_start(struct wal *w)
     struct log_start s = w->o.before;
     s.format = LOG_FORMAT_VERSION;
     s.epoch = w->o.epoch;
+    s.time_ms = w->o.time_ms;
     memcpy(s.uuid, w->o.uuid, sizeof(s.uuid));
     struct log_header h = {.length = LOG_START_BYTES,
                            .type = LOG_START,
@@ -296,17 +316,18 @@ static enum result write_first_start(struct wal *w)
                            .first = w->o.base,
                            .epoch = (uint32_t)w->o.epoch,
                            .durable = w->o.base};
-    log_start_put(w->start_record + LOG_HEADER_BYTES, &s);
-    log_header_put(w->start_record, &h, 0, w->start_record + LOG_HEADER_BYTES);
+    log_start_put(w->start_record + LOG_START_HEADER_BYTES, &s);
+    log_header_put(w->start_record, LOG_FORMAT_VERSION, &h, 0, w->start_record + LOG_START_HEADER_BYTES);
     w->last_checksum = h.checksum;
     struct iovec iov = {w->start_record, LOG_START_RECORD};
     enum result res = f->file->ops->pwritev(f->file, &iov, 1, 0, ENV_DSYNC);
     if (res != RES_OK)
         return res;
-    f->begun = true;
+    f->begun = f->started = true;
     f->base = w->o.base;
     w->current = f;
     w->offset = LOG_START_RECORD;
+    w->touched = WAL_PAGE;
     atomic_store(&w->position, w->offset);
     return RES_OK;
 }
@@ -314,9 +335,6 @@ static enum result write_first_start(struct wal *w)
 enum result wal_first_file(struct wal *w, struct errmsg *msg)
 {
     enum result res = prepare_step(w);
-    while (res == RES_OK && atomic_load(&w->prepared) < 4 * (wal_batch_max(w) + 4096) && w->files_made == 1 &&
-           atomic_load(&w->newest->prepared) < w->o.segment_bytes)
-        res = prepare_step(w);
     if (res == RES_OK)
         res = write_first_start(w);
     if (res != RES_OK)
@@ -336,11 +354,18 @@ void wal_files_free(struct wal *w)
 
 /* ---- what is still needed ---- */
 
+/* Has the file, on the disk too, nothing before it that is needed behind the sequence? A file whose START was written
+ * together with its first record may be there only from that record on. */
+static bool begins_by(const struct wal_file *f, uint64_t sequence)
+{
+    return f->begun && (f->base <= sequence || (f->started && f->base == sequence + 1));
+}
+
 uint64_t wal_file_for(struct wal *w, uint64_t sequence)
 {
     os_mutex_lock(&w->files_lock);
     const struct wal_file *f = w->oldest;
-    while (f->next && f->next->begun && f->next->base <= sequence)
+    while (f->next && begins_by(f->next, sequence))
         f = f->next;
     uint64_t number = f->number;
     os_mutex_unlock(&w->files_lock);
@@ -354,16 +379,15 @@ static void free_file(struct wal *w, struct wal_file *f) REQUIRES(w->files_lock)
     w->freed_count++;
 }
 
-void wal_release(struct wal *w, uint64_t sequence)
+void wal_release(struct wal *w, uint64_t number)
 {
     os_mutex_lock(&w->files_lock);
-    while (w->oldest != w->current && !w->oldest->syncing && w->oldest->next->begun &&
-           w->oldest->next->base <= sequence) {
+    while (w->oldest != w->current && !w->oldest->syncing && w->oldest->number < number) {
         struct wal_file *f = w->oldest;
         w->oldest = f->next;
         free_file(w, f);
     }
-    bool surplus = w->freed_count > (atomic_load(&w->frugal) ? 0 : WAL_FREE_MAX);
+    bool surplus = w->freed_count > kept(w);
     os_mutex_unlock(&w->files_lock);
     if (surplus || atomic_load(&w->no_space))
         wal_wake_preparer(w);

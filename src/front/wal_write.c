@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/bytes.h"
 #include "front/wal.h"
 
-static const uint8_t zeros[4096];
+static const uint8_t zeros[WAL_PAGE];
 
 static void add(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
 
@@ -56,15 +55,17 @@ static void raise_durable(struct wal *w, uint64_t sequence)
 /* ---- groups ---- */
 
 /* The next file takes over. Its START record is written together with its first group. */
-static void begin_next_file(struct wal *w)
+void wal_begin_next_file(struct wal *w)
 {
     struct log_start s = {.format = LOG_FORMAT_VERSION,
                           .before_checksum = w->last_checksum,
                           .before = w->current->number,
                           .before_end = w->offset,
-                          .epoch = w->o.epoch};
+                          .epoch = w->o.epoch,
+                          .time_ms = w->o.time_ms};
     memcpy(s.uuid, w->o.uuid, sizeof(s.uuid));
     uint64_t base = atomic_load(&w->written);
+    w->current->file->ops->release(w->current->file);
     os_mutex_lock(&w->files_lock);
     w->current = w->current->next;
     assert(w->current && !w->current->begun); /* promised by wal_reserve */
@@ -77,10 +78,11 @@ static void begin_next_file(struct wal *w)
                            .first = base,
                            .epoch = (uint32_t)w->o.epoch,
                            .durable = atomic_load(&w->durable)};
-    log_start_put(w->start_record + LOG_HEADER_BYTES, &s);
-    log_header_put(w->start_record, &h, 0, w->start_record + LOG_HEADER_BYTES);
+    log_start_put(w->start_record + LOG_START_HEADER_BYTES, &s);
+    log_header_put(w->start_record, LOG_FORMAT_VERSION, &h, 0, w->start_record + LOG_START_HEADER_BYTES);
     w->last_checksum = h.checksum;
     w->offset = 0;
+    w->touched = 0;
     w->files_begun++;
 }
 
@@ -100,8 +102,8 @@ static struct group form_group(struct wal *w, uint64_t head)
         uint64_t room = prepared > used ? prepared - used : 0;
         if (room > WAL_GROUP_MAX)
             room = WAL_GROUP_MAX;
-        while (g.tail + g.bytes < head) {
-            uint64_t batch = 4 + (uint64_t)get_le32(ring_at(&w->ring, g.tail + g.bytes));
+        while (g.tail + g.bytes < head && g.batches < LOG_GROUP_BATCHES) {
+            uint64_t batch = log_batch_length(ring_at(&w->ring, g.tail + g.bytes));
             if (g.bytes + batch > room && !(g.batches == 0 && used + batch <= prepared))
                 break;
             g.bytes += batch;
@@ -110,7 +112,7 @@ static struct group form_group(struct wal *w, uint64_t head)
         if (g.batches > 0)
             return g;
         assert(!g.begins);
-        begin_next_file(w);
+        wal_begin_next_file(w);
         g.begins = true;
     }
 }
@@ -124,47 +126,59 @@ static void note_sync_time(struct wal *w, uint64_t started)
         atomic_store_explicit(&w->stats.sync_ns_max, ns, memory_order_relaxed);
 }
 
-/* Where a write from `from` to `to` ends when zeros fill a page that it is the first to touch, so that neither this write
- * nor the next has to read that page of a recycled file first. What stays within a page has its zeros already. */
-static uint64_t padded_end(uint64_t from, uint64_t to, uint64_t prepared)
+/* Where the write of a group that ends at `to` ends itself. Zeros fill a page that it is the first to touch, so that neither
+ * this write nor the next has to read that page of a recycled file first; of a file that has only been allocated there is
+ * nothing to read, and nothing is filled. */
+static uint64_t touch(struct wal *w, uint64_t to)
 {
-    uint64_t page_end = (to + 4095) & ~(uint64_t)4095;
-    if (from % 4096 && page_end - from < 4096)
+    if (to <= w->touched)
         return to;
-    return page_end < prepared ? page_end : prepared;
+    w->touched = (to + WAL_PAGE - 1) & ~(uint64_t)(WAL_PAGE - 1);
+    if (atomic_load_explicit(&w->current->untouched, memory_order_relaxed))
+        return to;
+    uint64_t prepared = atomic_load(&w->current->prepared);
+    return w->touched < prepared ? w->touched : prepared;
+}
+
+/* A group within pages that have been touched may go into the page cache by itself, see ENV_CACHED, as long as nothing has
+ * cleaned them: since the last sync there must have been a write, which was a plain one. So a page that the kernel may have
+ * given up meanwhile is asked of it by a write, which can fail, and not by a store, which cannot. */
+static int write_flags(const struct wal *w, uint64_t to, bool dsync)
+{
+    if (dsync)
+        return ENV_DSYNC;
+    return to <= w->touched && atomic_load_explicit(&w->current->unsynced, memory_order_relaxed) ? ENV_CACHED : 0;
 }
 
 /* The write itself. */
 static enum result write_group(struct wal *w, const struct group *g, bool dsync, uint64_t *end)
 {
-    uint8_t header[LOG_HEADER_BYTES];
     uint64_t at = w->offset + (g->begins ? LOG_START_RECORD : 0);
-    uint8_t *payload = ring_at(&w->ring, g->tail);
+    uint8_t *header = ring_at(&w->ring, g->tail - WAL_HEADROOM), *payload = header + LOG_HEADER_BYTES;
     struct log_header h = {.length = (uint32_t)g->bytes,
                            .type = LOG_GROUP,
                            .number = w->current->number,
                            .first = atomic_load(&w->written) + 1,
                            .batches = g->batches,
-                           .epoch = (uint32_t)w->o.epoch,
                            .durable = atomic_load(&w->durable)};
-    log_header_put(header, &h, at, payload);
+    log_header_put(header, LOG_FORMAT_VERSION, &h, at, payload);
     w->last_checksum = h.checksum;
-    *end = at + log_record_bytes(g->bytes);
+    *end = at + log_record_bytes(&h);
     uint64_t written_end = at + LOG_HEADER_BYTES + g->bytes;
-    uint64_t padded = padded_end(w->offset, written_end, atomic_load(&w->current->prepared));
-    struct iovec iov[4];
+    int flags = write_flags(w, written_end, dsync);
+    uint64_t padded = touch(w, written_end);
+    struct iovec iov[3];
     int n = 0;
     if (g->begins)
         iov[n++] = (struct iovec){w->start_record, LOG_START_RECORD};
-    iov[n++] = (struct iovec){header, sizeof(header)};
-    iov[n++] = (struct iovec){payload, g->bytes};
+    iov[n++] = (struct iovec){header, LOG_HEADER_BYTES + g->bytes};
     if (padded > written_end)
         iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, padded - written_end};
-    add(&w->stats.bytes, padded - w->offset);
+    add(&w->stats.bytes, *end - w->offset); /* without what is only filled */
     add(&w->stats.writes, 1);
     add(&w->stats.groups, 1);
     uint64_t started = dsync ? w->o.env->ops->mono_ns(w->o.env) : 0;
-    enum result res = w->current->file->ops->pwritev(w->current->file, iov, n, w->offset, dsync ? ENV_DSYNC : 0);
+    enum result res = w->current->file->ops->pwritev(w->current->file, iov, n, w->offset, flags);
     if (dsync)
         note_sync_time(w, started);
     return res;
@@ -196,6 +210,7 @@ static void write_one(struct wal *w, uint64_t head)
     w->offset = end;
     atomic_store_explicit(&w->position, w->files_begun * w->o.segment_bytes + end, memory_order_release);
     atomic_store_explicit(&w->written, last, memory_order_release);
+    ring_used(&w->ring, g.tail, g.tail + g.bytes);
     atomic_store_explicit(&w->tail, g.tail + g.bytes, memory_order_release);
     if (always) {
         if (atomic_load(&w->durable) >= before)

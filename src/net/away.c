@@ -5,6 +5,16 @@
 #include "exec/resp_replay.h"
 #include "net/net_internal.h"
 
+#define WARM_REQUESTS 32
+
+void connection_warm(struct connection *c)
+{
+    const struct request_batch *b = c->batch;
+    for (int i = b->next; i < b->count && i < b->next + WARM_REQUESTS; i++)
+        if (b->requests[i].entry != NULL)
+            exec_warm(c->reactor->worker, &c->session, b->requests[i].entry, b->requests[i].argc, b->requests[i].argv);
+}
+
 static void come_back(struct reactor *r, struct mail *m)
 {
     struct connection *c = (struct connection *)((char *)m - offsetof(struct connection, back.mail));

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/client_budget.h"
 #include "net/input_budget.h"
 #include "net/net_internal.h"
 
@@ -158,7 +159,7 @@ void connection_unref(struct connection *c)
     buf_fini(&c->back.reply);
     buf_fini(&c->later.bytes);
     session_multi_end(&c->session);
-    session_rest_drop(&c->session);
+    session_rest_drop(c->reactor->shard, &c->session);
     free(c);
 }
 
@@ -196,6 +197,7 @@ void connection_close(struct connection *c)
     atomic_fetch_sub_explicit(&r->net->output_bytes_held, c->counted_output, memory_order_relaxed);
     c->counted_output = 0;
     input_uncount(c);
+    client_uncount(c);
     TAILQ_REMOVE(&r->all, c, all);
     TAILQ_INSERT_TAIL(&r->dead, c, all);
     atomic_fetch_sub(&r->connections, 1);
@@ -254,6 +256,7 @@ static bool receive(struct connection *c)
             connection_close(c);
             return false;
         }
+        client_count(c);
         return !c->closed;
     }
     c->readable = false;
@@ -514,6 +517,7 @@ void connection_flush(struct connection *c)
         else if (c->lingers && !c->shut && shutdown(c->fd, SHUT_WR) == 0)
             c->shut = true;
     }
+    client_count(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

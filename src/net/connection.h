@@ -88,6 +88,7 @@ struct connection {
     uint64_t floor;        /* what is in the output waits for it: session.floor as it was when the last command ended */
     size_t counted_output; /* our share of net.output_bytes_held */
     size_t counted_input;  /* our share of net.input_bytes_held */
+    size_t counted_memory; /* our share of net.client_bytes_held */
     uint64_t wrote_ms;     /* when it last took something, or a stream began */
     uint64_t soft_since_ms; /* when the output went over its soft limit; 0: it is not */
     uint64_t input_bytes, output_bytes;
@@ -143,6 +144,8 @@ void connection_back(struct connection *c);
 
 /* ---- commands that are away: away.c ---- */
 
+/* A command has just gone away for something cold: what the others of the batch need is fetched beside it. */
+void connection_warm(struct connection *c);
 /* What every protocol's session_ops say. */
 void connection_completed(struct session *s, struct buf *reply);
 enum result connection_stream(struct session *s, size_t at, uint64_t len, struct sink_source *source);

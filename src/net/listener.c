@@ -131,29 +131,113 @@ enum result listeners_open(struct listeners *l, const struct net_options *o, str
 {
     listeners_init(l);
     l->port = o->port;
-    for (int i = 0; o->port != 0 && i < o->bind_count; i++) {
-        enum result res = open_tcp(l, &protocol_resp, o->binds[i], o->port, o->backlog, msg);
-        if (res != RES_OK)
-            return res;
-    }
+    char *words = strdup(o->bind);
+    if (words == NULL)
+        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
+    const char *binds[BINDS_MAX];
+    int count = net_split_binds(words, binds);
+    enum result res = RES_OK;
+    for (int i = 0; o->port != 0 && i < count && res == RES_OK; i++)
+        res = open_tcp(l, &protocol_resp, binds[i], o->port, o->backlog, msg);
+    free(words);
+    if (res != RES_OK)
+        return res;
     if (o->unix_path != NULL && *o->unix_path) {
-        enum result res = open_unix(l, o, msg);
+        res = open_unix(l, o, msg);
         if (res != RES_OK)
             return res;
     }
-    if (o->port != 0 && o->bind_count > 0 && (l->count == 0 || l->item[0].is_unix))
+    if (o->port != 0 && count > 0 && (l->count == 0 || l->item[0].is_unix))
         return errmsg_set(msg, RES_INVALID, "none of the addresses to listen on exists on this machine");
     return RES_OK;
+}
+
+static void start(struct listener *item)
+{
+    event_assign(&item->event, item->all->reactor->base, item->fd, EV_READ | EV_PERSIST, on_connection, item);
+    event_add(&item->event, NULL);
 }
 
 void listeners_start(struct listeners *l, struct reactor *r)
 {
     l->accepting = true;
     l->reactor = r;
-    for (int i = 0; i < l->count; i++) {
-        struct listener *item = &l->item[i];
-        event_assign(&item->event, r->base, item->fd, EV_READ | EV_PERSIST, on_connection, item);
-        event_add(&item->event, NULL);
+    for (int i = 0; i < l->count; i++)
+        start(&l->item[i]);
+}
+
+/* ---- other addresses while it runs ---- */
+
+static bool is_tcp(const struct listener *item)
+{
+    return item->fd >= 0 && !item->is_unix && item->protocol == &protocol_resp;
+}
+
+void listeners_list(const struct listeners *l, struct listen_row *row)
+{
+    row->count = 0;
+    for (int i = 0; i < l->count; i++)
+        if (is_tcp(&l->item[i]))
+            row->fd[row->count++] = l->item[i].fd;
+}
+
+enum result listen_open(struct listen_row *row, const char *const *binds, int count, int port, int backlog,
+                        struct errmsg *msg)
+{
+    struct listeners fresh = {.count = 0};
+    enum result res = RES_OK;
+    for (int i = 0; port != 0 && i < count && res == RES_OK; i++)
+        res = open_tcp(&fresh, &protocol_resp, binds[i], port, backlog, msg);
+    if (res == RES_OK && port != 0 && count > 0 && fresh.count == 0)
+        res = errmsg_set(msg, RES_INVALID, "none of the addresses to listen on exists on this machine");
+    listeners_list(&fresh, row);
+    if (res == RES_OK)
+        return RES_OK;
+    listen_close(row);
+    return res;
+}
+
+void listen_close(struct listen_row *row)
+{
+    for (int i = 0; i < row->count; i++)
+        close(row->fd[i]);
+    row->count = 0;
+}
+
+static struct listener *free_place(struct listeners *l)
+{
+    for (int i = 0; i < l->count; i++)
+        if (l->item[i].fd < 0)
+            return &l->item[i];
+    if (l->count == LISTENERS_MAX)
+        return NULL;
+    l->item[l->count] = (struct listener){.fd = -1, .place = l->count, .all = l};
+    return &l->item[l->count++];
+}
+
+void listeners_exchange(struct listeners *l, struct listen_row *row)
+{
+    if (!l->accepting) { /* the server ends */
+        listen_close(row);
+        return;
+    }
+    for (int i = 0; i < l->count; i++)
+        if (is_tcp(&l->item[i])) {
+            event_del(&l->item[i].event);
+            close(l->item[i].fd);
+            l->item[i].fd = -1;
+        }
+    for (int i = 0; i < row->count; i++) {
+        struct listener *item = free_place(l);
+        if (item == NULL) { /* beside those of other protocols */
+            log_warning("more than %d addresses to listen on", LISTENERS_MAX);
+            close(row->fd[i]);
+            continue;
+        }
+        item->fd = row->fd[i];
+        item->is_unix = false;
+        item->protocol = &protocol_resp;
+        start(item);
     }
 }
 
@@ -163,6 +247,8 @@ void listeners_stop(struct listeners *l)
         return;
     l->accepting = false;
     for (int i = 0; i < l->count; i++) {
+        if (l->item[i].fd < 0)
+            continue;
         event_del(&l->item[i].event);
         close(l->item[i].fd);
     }
@@ -174,7 +260,8 @@ void listeners_stop(struct listeners *l)
 void listeners_close(struct listeners *l)
 {
     for (int i = 0; i < l->count; i++)
-        close(l->item[i].fd);
+        if (l->item[i].fd >= 0)
+            close(l->item[i].fd);
     if (l->unix_path != NULL && l->count > 0)
         unlink(l->unix_path);
     free(l->unix_path);

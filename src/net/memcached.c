@@ -23,7 +23,6 @@
 
 #define STRANGER_MAX 1024 /* longest value of a client that has not authenticated */
 #define SCRATCH_KEPT (64 * 1024)
-#define WARM_REQUESTS 32
 #define RELATIVE_MAX (60 * 60 * 24 * 30)
 
 struct memcached_state {
@@ -419,14 +418,6 @@ static bool take_reply(struct connection *c, const struct memcached_request *q, 
     return !c->closed;
 }
 
-static void warm_rest(struct connection *c)
-{
-    const struct request_batch *b = c->batch;
-    for (int i = b->next; i < b->count && i < b->next + WARM_REQUESTS; i++)
-        if (b->requests[i].entry != NULL)
-            exec_warm(c->reactor->worker, &c->session, b->requests[i].entry, b->requests[i].argc, b->requests[i].argv);
-}
-
 /* Runs one request. False: stop here, the state says why. */
 static bool run_one(struct connection *c, struct http_sink *reply)
 {
@@ -448,7 +439,7 @@ static bool run_one(struct connection *c, struct http_sink *reply)
     case EXEC_AWAY:
         b->next++;
         c->away = true;
-        warm_rest(c);
+        connection_warm(c);
         return false;
     case EXEC_DONE:
         break;

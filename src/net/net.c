@@ -106,10 +106,12 @@ enum result net_open(const struct net_options *options, struct net **out, struct
     n->shard = options->shard;
     os_mutex_init(&n->release_lock);
     os_mutex_init(&n->tuning_lock);
+    os_mutex_init(&n->bound.lock);
     struct pubsub_options hub = {.listeners = options->reactors, .post = net_post_message, .arg = n};
     if (pubsub_open(&hub, &n->pubsub) != RES_OK) {
         os_mutex_fini(&n->release_lock);
         os_mutex_fini(&n->tuning_lock);
+        os_mutex_fini(&n->bound.lock);
         free(n);
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     }
@@ -122,6 +124,10 @@ enum result net_open(const struct net_options *options, struct net **out, struct
     atomic_init(&n->next_id, 1);
     net_tune(n, &options->tuning);
     enum result res = listeners_open(&n->listeners, options, msg);
+    listeners_list(&n->listeners, &n->bound.row);
+    n->bound.backlog = options->backlog;
+    if (res == RES_OK && !(n->bound.bind = strdup(options->bind)))
+        res = errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
     memcached_net_init(n);
     if (res == RES_OK && *options->tcp_address)
         res = listeners_add(&n->listeners, options->tcp_address, &protocol_memcached, options->backlog, msg);
@@ -170,6 +176,7 @@ enum result net_start(struct net *n, struct shard *shard, struct errmsg *msg)
 
 void net_stop(struct net *n, uint64_t patience_ms)
 {
+    net_stop_listening(n);
     if (n->lobby == NULL)
         n->lobby = lobby_open(n, LOBBY_AT_END);
     for (int i = 0; i < net_threads(n); i++) {
@@ -206,17 +213,22 @@ void net_free(struct net *n)
     tracking_close(n->tracking);
     os_mutex_fini(&n->release_lock);
     os_mutex_fini(&n->tuning_lock);
+    os_mutex_fini(&n->bound.lock);
+    free(n->bound.bind);
     free(n);
 }
 
-int net_port(const struct net *n) { return n->listeners.port; }
+int net_port(const struct net *n) { return __atomic_load_n(&n->listeners.port, __ATOMIC_RELAXED); }
 
 void net_tune(struct net *n, const struct net_tuning *tuning)
 {
     os_mutex_lock(&n->tuning_lock);
+    bool wakes = n->tuning.client_budget != tuning->client_budget; /* who sleeps has clients to count */
     n->tuning = *tuning;
     os_mutex_unlock(&n->tuning_lock);
     atomic_fetch_add(&n->tuning_version, 1);
+    for (int i = 0; wakes && i < net_threads(n); i++)
+        reactor_wake(&n->reactors[i]);
     tracking_limit(n->tracking, tuning->tracking_keys);
 }
 
@@ -255,6 +267,7 @@ static void sum_stats(struct net *n, struct host_stats *out)
         out->cut_by_output_limit += relaxed(&s->cut_by_output_limit);
         out->cut_by_query_limit += relaxed(&s->cut_by_query_limit);
         out->timed_out += relaxed(&s->timed_out);
+        out->evicted += relaxed(&s->evicted);
         out->query_buffers += relaxed(&s->query_buffers);
         out->output_buffers += relaxed(&s->output_buffers);
         const struct http_counts *h = &n->reactors[i].http;
@@ -294,5 +307,6 @@ void net_stats(struct net *n, struct host_stats *out)
     out->cut_by_output_limit -= b->cut_by_output_limit;
     out->cut_by_query_limit -= b->cut_by_query_limit;
     out->timed_out -= b->timed_out;
+    out->evicted -= b->evicted;
     os_mutex_unlock(&n->tuning_lock);
 }

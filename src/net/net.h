@@ -21,6 +21,7 @@ struct net_tuning {
     uint64_t
         output_budget; /* all unsent replies together; beyond it a client with over 1 MiB of them is not read from */
     uint64_t input_budget;  /* all requests on their way together; 0: none */
+    uint64_t client_budget; /* all buffers of all clients together (client_budget.h); 0: none */
     uint64_t tracking_keys; /* tracking-table-max-keys */
     struct output_limit output_limit[OUTPUT_CLASSES];
     struct http_tuning {
@@ -33,8 +34,7 @@ struct net_tuning {
 struct net_options {
     struct shard *shard; /* may be set later: net_start */
     int reactors;
-    const char *const *binds; /* addresses; one that starts with '-' may be missing; "*" all of IPv4, "::*" of IPv6 */
-    int bind_count;
+    const char *bind;      /* addresses; one that starts with '-' may be missing; "*" all of IPv4, "::*" of IPv6 */
     int port;              /* 0: no TCP */
     const char *unix_path; /* NULL or "": none */
     unsigned unix_mode;    /* 0: as umask leaves it */
@@ -56,6 +56,10 @@ void net_close(struct net *n);
 void net_free(struct net *n);
 int net_port(const struct net *n);
 
+/* Listens on these words and this port instead (CONFIG SET bind, port). Any one thread at a time that may wait. */
+enum result net_listen(struct net *n, const char *bind, int port, struct errmsg *msg) MUST_CHECK;
+#define BINDS_MAX 16
+int net_split_binds(char *words, const char *binds[BINDS_MAX]); /* by single spaces; returns how many */
 void net_tune(struct net *n, const struct net_tuning *tuning);
 void net_stats(struct net *n, struct host_stats *out);
 void net_reset_stats(struct net *n);

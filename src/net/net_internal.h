@@ -25,6 +25,7 @@ struct net {
     _Atomic uint64_t next_id, clients, accepted, rejected;
     _Atomic uint64_t http_clients, http_accepted, http_rejected;
     _Atomic uint64_t output_bytes_held; /* of all connections: compared with tuning.output_budget */
+    _Atomic uint64_t client_bytes_held; /* the same, with tuning.client_budget (client_budget.h) */
     _Atomic uint64_t input_bytes_held;  /* the same, with tuning.input_budget (input_budget.h) */
     /* Orders what goes to several reactors: every client sees one order. Leaf lock, held for as long as it takes to put
      * one message into each mailbox. */
@@ -33,6 +34,13 @@ struct net {
     struct net_tuning tuning;
     struct host_stats before_reset;
     atomic_uint tuning_version;
+    struct { /* rebind.c: what RESP over TCP listens on */
+        struct os_mutex lock;
+        char *bind;
+        struct listen_row row;
+        int backlog;
+        bool ended;
+    } bound;
 };
 
 /* pubsub_post_fn: net/pushes.c. */
@@ -43,6 +51,8 @@ void connection_unsubscribe(struct connection *c); /* it closes */
  * connection reads from then on is at least as new. */
 void connection_tell(struct connection *c, struct slice bytes, uint64_t floor, uint64_t bound);
 void connection_say_later(struct connection *c); /* the reply that was away has come */
+
+void net_stop_listening(struct net *n); /* CONFIG SET does not change the sockets any more */
 
 /* Hands an accepted socket to the reactor of its kind with the fewest connections. On the reactor that accepts. */
 void net_accepted(struct reactor *by, struct newcomer *who);

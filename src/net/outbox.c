@@ -144,6 +144,20 @@ struct outbox_stream *outbox_hungry(struct outbox *o, uint64_t upto)
     return s->chunk_sent == s->chunk_len && s->remaining > 0 ? s : NULL;
 }
 
+void outbox_feed(struct outbox *o, struct outbox_stream *s, uint8_t *chunk, size_t len)
+{
+    free(s->chunk);
+    s->chunk = chunk;
+    s->chunk_len = len;
+    s->chunk_sent = 0;
+    if (len == 0) {
+        s->remaining = 0;
+        outbox_written(o, 0);
+    } else if (s->remaining != SINK_ELEMENTS) {
+        s->remaining -= len;
+    }
+}
+
 int outbox_gather(struct outbox *o, uint64_t upto, struct iovec iov[2])
 {
     int n = 0;

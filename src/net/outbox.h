@@ -17,7 +17,7 @@ struct outbox_mark {
 struct outbox_stream {
     struct outbox_stream *next;
     uint64_t at;        /* its place: before this byte */
-    uint64_t remaining; /* bytes not yet read from the source */
+    uint64_t remaining; /* bytes not yet read from the source; SINK_ELEMENTS: until it gives none */
     struct sink_source *source;
     uint8_t *chunk; /* what was read last */
     size_t chunk_len, chunk_sent;
@@ -61,6 +61,8 @@ struct sink_source *outbox_take_source(struct outbox *o);
 void outbox_cut_streams(struct outbox *o, uint64_t place);
 /* The stream whose turn it is and that needs more from its source; NULL: none. */
 struct outbox_stream *outbox_hungry(struct outbox *o, uint64_t upto);
+/* len bytes of its source, which become the outbox's; none: those of SINK_ELEMENTS have ended. */
+void outbox_feed(struct outbox *o, struct outbox_stream *s, uint8_t *chunk, size_t len);
 /* What can be written now, up to a place: at most two parts. Returns how many. */
 int outbox_gather(struct outbox *o, uint64_t upto, struct iovec iov[2]);
 /* n of these bytes were written. */

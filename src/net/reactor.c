@@ -23,7 +23,9 @@
 #include <unistd.h>
 
 #include "base/epoch.h"
+#include "base/heap.h"
 #include "base/log.h"
+#include "net/client_budget.h"
 #include "net/net_internal.h"
 
 #define PATIENCE_MS 60000  /* with a client in the middle of a long reply, or at its end */
@@ -196,6 +198,9 @@ static void run_ready(struct reactor *r)
     TAILQ_FOREACH(c, &r->ready, ready)
     queued++;
     r->executed = 0;
+    /* Who waited for the latch may be gone by the time it is told: then the next in the queue is to be. */
+    if (queued == 0 && TAILQ_EMPTY(&r->parked))
+        exec_row_end(r->worker);
     /* Fewer than were queued may be left: one that reads may have others closed (input_budget.h). */
     while (queued > 0 && !TAILQ_EMPTY(&r->ready) && r->executed < TURN_REQUESTS) {
         int n = prepare(r, &queued, chunk);
@@ -231,6 +236,7 @@ void reactor_take_tuning(struct reactor *r)
     r->tuning = n->tuning;
     os_mutex_unlock(&n->tuning_lock);
     r->tuning_version = version;
+    clients_count_all(r);
 }
 
 /* A client that has been idle or has not taken its replies for too long. */
@@ -276,6 +282,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second 
         in_sum += in, out_sum += out;
         in_max = in > in_max ? in : in_max;
         out_max = out > out_max ? out : out_max;
+        client_count(c);
         connection_probe(c, now);
         if (outstayed(r, c, now))
             connection_close(c);
@@ -284,6 +291,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) /* once a second 
     atomic_store_explicit(&r->stats.output_buffers, out_sum, memory_order_relaxed);
     atomic_store_explicit(&r->stats.largest_query, in_max, memory_order_relaxed);
     atomic_store_explicit(&r->stats.largest_output, out_max, memory_order_relaxed);
+    heap_rest();
 }
 
 /* Stopping: idle connections go at once, the others when they have nothing more to say, or when patience ends. */
@@ -325,11 +333,12 @@ static void reactor_main(void *arg)
         }
         release_held(r);
         run_ready(r);
+        clients_within_budget(r);
         bury(r);
         epoch_poll(); /* blocks that made way for others: their memory must not wait for a tick */
     } while (!finished(r));
     deliver(r); /* replies that came for connections already gone */
-    exec_row_end(r->worker);
+    exec_worker_end(r->worker);
 }
 
 enum result reactor_init(struct reactor *r, struct net *n, int index, struct errmsg *msg)

@@ -22,7 +22,7 @@ void block_put(struct block_pool *p, void *block);
 
 struct reactor_stats { /* written by the reactor, read by any */
     _Atomic uint64_t reads, writes, wakeups, input_bytes, output_bytes;
-    _Atomic uint64_t cut_by_output_limit, cut_by_query_limit, timed_out;
+    _Atomic uint64_t cut_by_output_limit, cut_by_query_limit, timed_out, evicted;
     _Atomic uint64_t parked; /* connections that are, now */
     _Atomic uint64_t query_buffers, output_buffers, largest_query, largest_output;
 };
@@ -53,6 +53,9 @@ struct reactor {
     _Atomic uint64_t input_held; /* our part of net.input_bytes_held; any thread reads */
     atomic_bool room_asked;      /* room_mail is on its way */
     struct mail room_mail;
+    _Atomic uint64_t largest_client; /* what it took when that was last looked at; any thread reads */
+    atomic_bool evict_asked;         /* evict_mail is on its way */
+    struct mail evict_mail;
     uint64_t gate, waiting_floor;
     uint64_t now_ms; /* wall clock, taken once per turn of the loop */
     uint64_t stop_at_ms;

@@ -104,6 +104,7 @@ static void sink_for(struct resp_sink *sink, struct connection *c)
 {
     resp_sink_init(sink, &c->out.buf, c->session.resp);
     sink->stream = take_stream;
+    sink->sink.takes_elements = true;
     sink->rewound = rewound;
     sink->host = c;
 }
@@ -162,7 +163,7 @@ static bool finish_exec(struct connection *c, size_t mark)
     struct buf reply = BUF_INIT;
     if (buf_append(&reply, c->out.buf.data + mark, c->out.buf.len - mark) != RES_OK) {
         c->session.close_after_reply = true;
-        session_rest_drop(&c->session);
+        session_rest_drop(c->reactor->shard, &c->session);
         return true;
     }
     c->out.buf.len = mark;
@@ -172,17 +173,6 @@ static bool finish_exec(struct connection *c, size_t mark)
         c->session.close_after_reply = true;
     buf_fini(&reply);
     return true;
-}
-
-#define WARM_REQUESTS 32
-
-/* A command is away for something cold: what the others need is fetched beside it. */
-static void warm_rest(struct connection *c)
-{
-    const struct request_batch *b = c->batch;
-    for (int i = b->next; i < b->count && i < b->next + WARM_REQUESTS; i++)
-        if (b->requests[i].entry != NULL)
-            exec_warm(c->reactor->worker, &c->session, b->requests[i].entry, b->requests[i].argc, b->requests[i].argv);
 }
 
 /* Runs one request. False: stop here, the state says why. */
@@ -213,7 +203,7 @@ static bool run_one(struct connection *c, const struct request *q, struct resp_s
             c->away = true;
             if (unlikely(c->tracker != NULL))
                 tracking_after(c, q);
-            warm_rest(c);
+            connection_warm(c);
             if ((waiter = exec_take_waiter(c->reactor->worker)) != NULL)
                 connection_wait(c, waiter);
             return false;
@@ -323,6 +313,7 @@ const struct session_ops connection_session_ops = {
     .subscribe = connection_subscriber,
     .stream = connection_stream,
     .rewound = connection_rewound,
+    .takes_elements = true,
     .ref = connection_session_ref,
     .unref = connection_session_unref,
     .address = connection_address,

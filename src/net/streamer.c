@@ -35,15 +35,11 @@ static void chunk_read(struct reactor *r, struct mail *m)
     c->stream_reading = false;
     if (!c->closed) {
         struct outbox_stream *s = job->stream;
-        if (job->result != RES_OK || job->got == 0 || job->got > s->remaining) {
+        if (job->result != RES_OK || (job->got == 0 && s->remaining != SINK_ELEMENTS) || job->got > s->remaining) {
             log_warning("client %s closed: its reply cannot be read further: %s", c->peer, result_text(job->result));
             connection_close(c);
         } else {
-            free(s->chunk);
-            s->chunk = job->chunk;
-            s->chunk_len = job->got;
-            s->chunk_sent = 0;
-            s->remaining -= job->got;
+            outbox_feed(&c->out, s, job->chunk, job->got);
             job->chunk = NULL;
             connection_flush(c);
         }

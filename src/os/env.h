@@ -26,6 +26,11 @@ enum env_open_flags {
 enum env_io_flags {
     ENV_NOWAIT = 1, /* pread: RES_WOULD_BLOCK unless the page cache has all of it. On tmpfs never blocks */
     ENV_DSYNC = 2,  /* pwritev: returns when the data is durable (RWF_DSYNC) */
+    /* pwritev: a wish. The range has been allocated, and all of its pages were written through this file a moment ago, so
+     * that they are in the page cache: the bytes may be stored there without asking the kernel, by a mapping of the file
+     * that moves along with the writes. They are then where a plain write would have left them, for every reader and for
+     * sync, whatever becomes of the process. One thread at a time may wish so for a file. */
+    ENV_CACHED = 4,
 };
 
 typedef void env_list_fn(void *arg, const char *name);
@@ -59,6 +64,8 @@ struct env_file_ops {
     enum result (*size)(struct env_file *f, uint64_t *out);
     enum result (*truncate)(struct env_file *f, uint64_t size);
     enum result (*allocate)(struct env_file *f, uint64_t offset, uint64_t len); /* fallocate; RES_UNSUPPORTED */
+    /* No more writes with ENV_CACHED are to come: what was kept for them is given back. By whoever may write so. */
+    void (*release)(struct env_file *f);
     void (*advise)(struct env_file *f, uint64_t offset, uint64_t len, int posix_fadvise_advice);
     enum result (*close)(struct env_file *f); /* f is gone, whatever it returns */
 };

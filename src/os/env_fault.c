@@ -202,6 +202,12 @@ static enum result fault_allocate(struct env_file *file, uint64_t offset, uint64
     FAULTY(&f->env->faults, ENV_OP_ALLOCATE, f->path, f->inner->ops->allocate(f->inner, offset, len));
 }
 
+static void fault_release(struct env_file *file)
+{
+    struct fault_file *f = (struct fault_file *)file;
+    f->inner->ops->release(f->inner);
+}
+
 static void fault_advise(struct env_file *file, uint64_t offset, uint64_t len, int advice)
 {
     struct fault_file *f = file_self(file);
@@ -226,6 +232,7 @@ static const struct env_file_ops fault_file_ops = {
     .size = fault_size,
     .truncate = fault_truncate,
     .allocate = fault_allocate,
+    .release = fault_release,
     .advise = fault_advise,
     .close = fault_close,
 };

@@ -2,7 +2,13 @@
  *
  * Reads that must not wait use preadv2(RWF_NOWAIT), which not every file system knows. tmpfs is memory, so there a
  * plain read is the same; anywhere else a refusal counts as "would block", because guessing would make a reactor wait
- * for a disk. The file system is asked once, at open. */
+ * for a disk. The file system is asked once, at open.
+ *
+ * Small writes to pages that are in the page cache (ENV_CACHED) are stores into a window of the file that is mapped shared.
+ * Such a page cannot be missing in the moment of the store for want of space: it was written before, so its blocks are
+ * allocated. That holds where writing a block again needs no new one, which is why the file systems are listed. What
+ * remains: memory is so short that the page was evicted in between, and reading it again fails, or somebody has cut the
+ * file off. Then the process dies of SIGBUS, as it would of a page of its own program. */
 #include "os/env.h"
 
 #include <assert.h>
@@ -14,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -24,8 +31,11 @@
 struct posix_file {
     struct env_file base;
     int fd;
-    bool in_memory; /* the file system never waits for a device */
-    bool direct;    /* opened with O_DIRECT */
+    bool in_memory;  /* the file system never waits for a device */
+    bool direct;     /* opened with O_DIRECT */
+    bool mappable;   /* ENV_CACHED is granted */
+    uint8_t *window; /* WINDOW bytes of the file, from window_at on; or NULL */
+    uint64_t window_at;
 };
 
 static struct posix_file *self(struct env_file *f) { return (struct posix_file *)f; }
@@ -90,6 +100,8 @@ static enum result file_pread(struct env_file *file, void *buf, size_t len, uint
 /* RWF_DSYNC came with Linux 4.7; where it is refused, write and fdatasync say the same. */
 static ssize_t write_some(int fd, const struct iovec *iov, int count, uint64_t offset, int flags)
 {
+    if (!(flags & ENV_DSYNC) && count == 1) /* a vector has to be fetched and checked by the kernel first */
+        return pwrite(fd, iov->iov_base, iov->iov_len, (off_t)offset);
     if (!(flags & ENV_DSYNC))
         return pwritev(fd, iov, count, (off_t)offset);
     ssize_t n = pwritev2(fd, iov, count, (off_t)offset, RWF_DSYNC);
@@ -111,6 +123,48 @@ static bool not_direct(struct posix_file *f)
     return true;
 }
 
+/* ---- ENV_CACHED ---- */
+
+#define WINDOW ((size_t)1 << 20) /* pages that were stored to count as resident until it moves on */
+
+static void close_window(struct posix_file *f)
+{
+    if (f->window)
+        (void)munmap(f->window, WINDOW);
+    f->window = NULL;
+}
+
+static bool move_window(struct posix_file *f, uint64_t at)
+{
+    close_window(f);
+    void *p = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, (off_t)at);
+    f->mappable = p != MAP_FAILED; /* no memory for it, or no permission to read */
+    if (!f->mappable)
+        return false;
+    f->window = p;
+    f->window_at = at;
+    return true;
+}
+
+/* False: nothing has been stored. A range that reaches into another window is left to a plain write. */
+static bool store(struct posix_file *f, const struct iovec *iov, int count, uint64_t offset)
+{
+    uint64_t in = offset % WINDOW, len = 0;
+    for (int i = 0; i < count; i++)
+        len += iov[i].iov_len;
+    if (!f->mappable || len > WINDOW - in)
+        return false;
+    if ((!f->window || f->window_at != offset - in) && !move_window(f, offset - in))
+        return false;
+    for (int i = 0; i < count; i++) {
+        memcpy(f->window + in, iov[i].iov_base, iov[i].iov_len);
+        in += iov[i].iov_len;
+    }
+    return true;
+}
+
+static void file_release(struct env_file *f) { close_window(self(f)); }
+
 #define BATCH 64
 
 static enum result file_pwritev(struct env_file *file, const struct iovec *iov, int count, uint64_t offset, int flags)
@@ -120,6 +174,8 @@ static enum result file_pwritev(struct env_file *file, const struct iovec *iov, 
     size_t skip = 0; /* bytes of iov[0] that are written */
     int n = 0;
 
+    if ((flags & ENV_CACHED) && store(f, iov, count, offset))
+        return RES_OK;
     while (count > 0) {
         int take = count;
         const struct iovec *from = iov;
@@ -196,6 +252,7 @@ static void file_advise(struct env_file *f, uint64_t offset, uint64_t len, int a
 static enum result file_close(struct env_file *file)
 {
     struct posix_file *f = self(file);
+    close_window(f);
     int rc = close(f->fd);
     int error = errno;
     free(f);
@@ -209,6 +266,7 @@ static const struct env_file_ops file_ops = {
     .size = file_size,
     .truncate = file_truncate,
     .allocate = file_allocate,
+    .release = file_release,
     .advise = file_advise,
     .close = file_close,
 };
@@ -225,7 +283,7 @@ static int open_retry(const char *path, int flags)
 static enum result wrap(int fd, bool direct, struct env_file **out)
 {
     struct statfs fs;
-    struct posix_file *f = malloc(sizeof *f);
+    struct posix_file *f = calloc(1, sizeof *f);
 
     *out = NULL;
     if (!f) {
@@ -235,7 +293,10 @@ static enum result wrap(int fd, bool direct, struct env_file **out)
     f->base.ops = &file_ops;
     f->fd = fd;
     f->direct = direct;
-    f->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+    bool known = fstatfs(fd, &fs) == 0;
+    f->in_memory = known && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+    f->mappable =
+        known && !direct && (fs.f_type == TMPFS_MAGIC || fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
     *out = &f->base;
     return RES_OK;
 }

@@ -299,6 +299,8 @@ static enum result shadow_allocate(struct env_file *f, uint64_t offset, uint64_t
     return r;
 }
 
+static void shadow_release(struct env_file *f) { (void)f; }
+
 static void shadow_advise(struct env_file *f, uint64_t offset, uint64_t len, int advice)
 {
     (void)f, (void)offset, (void)len, (void)advice;
@@ -324,6 +326,7 @@ static const struct env_file_ops file_ops = {
     .size = shadow_size,
     .truncate = shadow_truncate,
     .allocate = shadow_allocate,
+    .release = shadow_release,
     .advise = shadow_advise,
     .close = shadow_close,
 };

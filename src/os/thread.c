@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include <linux/membarrier.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+
+#define LOW_PRIORITY 10 /* "nice": a tenth of an equal share of a core */
 
 const struct sched_hooks *sched_hooks;
 
@@ -22,6 +25,13 @@ const struct sched_hooks *sched_hooks;
         assert(must_rc == 0);                                                                                          \
         (void)must_rc;                                                                                                 \
     } while (0)
+
+uint64_t os_thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 void os_mutex_init(struct os_mutex *m) { MUST(pthread_mutex_init(&m->m, NULL)); }
 
@@ -137,6 +147,8 @@ static void *thread_main(void *arg)
         sched_hooks->ended();
     return NULL;
 }
+
+void os_thread_lower_priority(void) { (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LOW_PRIORITY); }
 
 enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(void *arg), void *arg)
 {

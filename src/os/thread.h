@@ -47,6 +47,10 @@ struct os_thread {
     pthread_t id;
     void *ticket; /* of the scheduler, if one is installed */
 };
+/* Nanoseconds of processor time that the calling thread has had. A system call. */
+uint64_t os_thread_cpu_ns(void);
+/* What the calling thread does from now on is not urgent: where there are fewer cores than work, others go first. For good. */
+void os_thread_lower_priority(void);
 /* name: at most 15 characters, shown by `top -H`. */
 enum result os_thread_start(struct os_thread *t, const char *name, void (*run)(void *arg), void *arg) MUST_CHECK;
 void os_thread_join(struct os_thread *t);

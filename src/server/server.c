@@ -26,6 +26,7 @@
 #include "net/net.h"
 #include "os/env.h"
 #include "os/thread.h"
+#include "server/budget.h"
 #include "store/store.h"
 
 #ifdef HAVE_SYSTEMD
@@ -34,7 +35,6 @@
 
 #define DESCRIPTORS_BESIDE_CLIENTS 96 /* log, tables, listeners, eventfds ... */
 #define PATIENCE_MS 5000              /* for clients to take their last replies */
-#define BINDS_MAX 32
 
 struct server {
     struct net *net;
@@ -60,6 +60,8 @@ void server_notify(const char *state)
     (void)state;
 #endif
 }
+
+#define TICKS_KEEP 10
 
 /* ---- being told ---- */
 
@@ -94,7 +96,7 @@ static void tune_shard(struct server *s)
         .slowlog_max = (size_t)now->slowlog_max_len,
         .latency_ms = now->latency_monitor_threshold,
         .password_required = *now->requirepass ? now->requirepass : NULL,
-        .denyoom_bytes = (int64_t)vitals_over_budget(s->shard, (uint64_t)now->maxmemory),
+        .denyoom_bytes = (int64_t)budget_over(s->shard, now),
     };
     shard_tune(s->shard, &tuning);
     settings_release(now);
@@ -105,6 +107,7 @@ enum server_event server_wait(struct server *s, int signal_fd)
 {
     struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = s->wake_fd, .events = POLLIN}};
     bool told_read_only = false;
+    unsigned ticks = 0;
     for (;;) {
         int n = poll(fds, 2, VITALS_TICK_MS);
         if (n > 0 && fds[0].revents & POLLIN) {
@@ -131,6 +134,9 @@ enum server_event server_wait(struct server *s, int signal_fd)
         }
         vitals_tick(s->shard);
         tune_shard(s);
+        budget_balance(s->shard);
+        if (++ticks % TICKS_KEEP == 0)
+            shard_keep(s->shard);
     }
 }
 
@@ -194,6 +200,17 @@ static void fill_host(struct server *s)
 
 /* ---- settings ---- */
 
+#define CLIENTS_LEAST (128 * 1024) /* else nobody could ask for more */
+static uint64_t client_budget(const struct settings *set)
+{
+    if (set->maxmemory_clients == 0)
+        return 0;
+    uint64_t bytes = set->maxmemory_clients > 0
+                         ? (uint64_t)set->maxmemory_clients
+                         : (uint64_t)((double)set->maxmemory * -(double)set->maxmemory_clients / 100);
+    return bytes < CLIENTS_LEAST ? CLIENTS_LEAST : bytes;
+}
+
 static void net_tuning_from(const struct server *s, const struct settings *set, struct net_tuning *t)
 {
     *t = (struct net_tuning){
@@ -207,6 +224,7 @@ static void net_tuning_from(const struct server *s, const struct settings *set, 
         .tracking_keys = (uint64_t)set->tracking_table_max_keys,
         .output_budget = (uint64_t)set->maxmemory / 8,
         .input_budget = (uint64_t)set->maxmemory / 4,
+        .client_budget = client_budget(set),
         .http =
             {
                 .body_max = (uint64_t)set->http_max_body,
@@ -230,6 +248,10 @@ static void on_settings(void *arg, const struct settings *now)
     net_tuning_from(s, now, &net);
     net_tune(s->net, &net);
     net_set_events(s->net, s->shard, now->notify_keyspace_events);
+    struct engine_compression compression[ENGINE_LEVELS];
+    if (compression_parse(now->compression_per_level, compression, NULL) == RES_OK) /* it was checked when it was set */
+        front_set_compression(shard_front(s->shard), compression);
+    budget_settings(s->shard, now); /* before it is looked at whether memory is short */
     tune_shard(s);
     union {
         const struct settings *in;
@@ -240,7 +262,6 @@ static void on_settings(void *arg, const struct settings *now)
     if (old.in != NULL)
         shard_retire(s->shard, give_back, old.out);
     log_set_level((enum log_level)now->loglevel);
-    front_set_cache_bytes(shard_front(s->shard), (uint64_t)now->cache_size);
 }
 
 static enum result on_fsync(void *arg, const struct settings *old, const struct settings *now, struct errmsg *msg)
@@ -261,6 +282,30 @@ static enum result on_max_clients(void *arg, const struct settings *old, const s
             "The operating system is not able to handle the specified number of clients, try with %" PRIu64,
             s->max_clients);
     return RES_OK;
+}
+
+/* Both at once, whichever comes first; the log says more than the client is told. */
+static enum result listen_on(const struct server *s, const struct settings *now, const char *refusal,
+                             struct errmsg *msg)
+{
+    struct errmsg why = {.text = ""};
+    enum result res = net_listen(s->net, now->bind, (int)now->port, &why);
+    if (res == RES_OK)
+        return RES_OK;
+    log_warning("%s", why.text);
+    return errmsg_set(msg, res, "%s", refusal);
+}
+
+static enum result on_bind(void *arg, const struct settings *old, const struct settings *now, struct errmsg *msg)
+{
+    (void)old;
+    return listen_on(arg, now, "Failed to bind to specified addresses.", msg);
+}
+
+static enum result on_port(void *arg, const struct settings *old, const struct settings *now, struct errmsg *msg)
+{
+    (void)old;
+    return listen_on(arg, now, "Unable to listen on this port. Check server logs.", msg);
 }
 
 /* Raises the limit of open files as far as wanted and allowed. */
@@ -289,17 +334,9 @@ static void raise_file_limit(struct server *s, const struct settings *set)
 
 static enum result open_net(struct server *s, const struct settings *set, struct errmsg *msg)
 {
-    char *words = strdup(set->bind), *save = NULL;
-    if (words == NULL)
-        return errmsg_set(msg, RES_NO_MEMORY, "no memory for the network");
-    const char *binds[BINDS_MAX];
-    int count = 0;
-    for (char *word = strtok_r(words, " ", &save); word != NULL && count < BINDS_MAX; word = strtok_r(NULL, " ", &save))
-        binds[count++] = word;
     struct net_options o = {
         .reactors = (int)set->io_threads,
-        .binds = binds,
-        .bind_count = count,
+        .bind = set->bind,
         .port = (int)set->port,
         .unix_path = set->unixsocket,
         .unix_mode = (unsigned)set->unixsocketperm,
@@ -311,9 +348,7 @@ static enum result open_net(struct server *s, const struct settings *set, struct
         .http_threads = (int)set->http_threads,
     };
     net_tuning_from(s, set, &o.tuning);
-    enum result res = net_open(&o, &s->net, msg);
-    free(words);
-    return res;
+    return net_open(&o, &s->net, msg);
 }
 
 static const struct engine_ops *engine_of(const struct settings *set)
@@ -362,14 +397,16 @@ static enum result open_data(struct server *s, const struct settings *set, struc
                         .base_level_bytes = (uint64_t)set->base_level_size,
                         .compaction_threads = (int)set->compaction_threads,
                         .max_open_tables = (int)set->max_open_tables,
-                        .lz4_from_level = (int)set->lz4_from_level,
                     },
             },
         .pool_threads = (int)set->pool_threads,
         .command_count = command_count(),
         .batch_limit = (uint64_t)set->batch_limit,
+        .touched_bytes = (uint64_t)set->maxmemory / 64,
     };
-    enum result res = shard_open(&o, &s->shard, msg);
+    enum result res = compression_parse(set->compression_per_level, o.front.tuning.compression, msg);
+    if (res == RES_OK)
+        res = shard_open(&o, &s->shard, msg);
     if (res != RES_OK)
         return res;
     struct store_options store = {.databases = (uint32_t)set->databases};
@@ -388,6 +425,7 @@ enum result server_open(struct server **out, struct errmsg *msg)
     os_mutex_init(&s->tune_lock);
     s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     raise_file_limit(s, set);
+    budget_start(set);
     command_table_init();
     enum result res = s->wake_fd < 0 ? errmsg_set(msg, RES_TOO_MANY, "eventfd: %s", strerror(errno)) : RES_OK;
     if (res == RES_OK)
@@ -407,6 +445,8 @@ enum result server_open(struct server **out, struct errmsg *msg)
         fill_host(s);
         settings_on_change("appendfsync", on_fsync, s);
         settings_on_change("maxclients", on_max_clients, s);
+        settings_on_change("port", on_port, s);
+        settings_on_change("bind", on_bind, s);
         settings_on_publish(on_settings, s);
         vitals_start(s->shard);
         res = net_start(s->net, s->shard, msg);

@@ -8,11 +8,13 @@
  *
  * Small collections, and counts over a third, are one pass instead.
  *
- * SPOP after SPOP draws ahead, because a draw costs some forty steps of an iterator: AHEAD_WINDOWS windows, of which all
- * members are taken, in random order. A set of n of them is kept with probability n / AHEAD_MAX, else drawn anew: then
- * each member comes first with the same probability, as above. They count as long as nothing but these pops has changed the
- * number of members; each is looked up before it is given. */
-#include <assert.h>
+ * SPOP after SPOP draws ahead (ahead.h), because a draw costs some forty steps of an iterator. The axis is divided into cells
+ * of CELL_EXPECTED members, from a random point on, and a list has all members of some cells drawn at random, in random
+ * order. A list of n members is kept with probability n / most, else other cells are drawn: so each member comes first with
+ * the same probability, as above. Which cells were taken is remembered from list to list: what is left is as dense in the
+ * others as it ever was, and what was removed is not passed over again, down to the last member. */
+#include <stddef.h>
+#include <stdlib.h>
 
 #include "store/elements.h"
 #include "store/store_priv.h"
@@ -125,113 +127,217 @@ enum result member_random(struct elements *e, member_filter *may, struct element
 
 /* ---- one after the other, to be removed ---- */
 
-#define AHEAD_WINDOWS 8
-#define AHEAD_MAX DRAWN_MOST /* where 64 are expected */
-#define AHEAD_LEAST 512
-#define AHEAD_BYTES ((size_t)64 << 10)
+#define CELL_EXPECTED 8
+#define CELLS_MOST (1 << 20)
+#define AHEAD_MOST 400
+#define AHEAD_TRIES 64 /* more than half succeed */
 
-static enum result take_window(struct member_walk *w, uint64_t from, uint64_t to, struct drawn_ahead *d)
+/* How many members to expect in a list, and what it never holds, even where removals have left gaps of a cell's size. */
+struct draw_size {
+    uint32_t expected, most;
+};
+static const struct draw_size draw_sizes[] = {{64, 128}, {128, 224}, {256, AHEAD_MOST}};
+#define SIZE_MOST 2
+
+/* Members drawn ahead, in the order in which they were found; they are given as `order` says. */
+struct drawn {
+    uint64_t rotation;    /* where cell 0 begins */
+    uint32_t cells, free; /* how many there are; how many were not taken */
+    uint32_t n;
+    uint16_t order[AHEAD_MOST];
+    uint32_t ends[AHEAD_MOST]; /* of each in bytes */
+    uint32_t cap;              /* of the members' bytes */
+    uint8_t bytes[];           /* a bit for each cell: taken; then the members */
+};
+
+static size_t bits_len(uint32_t cells) { return (cells + 7) / 8; }
+static bool is_taken(const struct drawn *d, uint32_t cell) { return d->bytes[cell / 8] >> cell % 8 & 1; }
+static void flip_cell(struct drawn *d, uint32_t cell) { d->bytes[cell / 8] ^= (uint8_t)(1 << cell % 8); }
+
+static struct slice drawn_at(const struct drawn *d, uint32_t i)
 {
-    enum result r = member_walk_seek(w, from);
-    for (; r == RES_OK && member_walk_h40(w) < to; r = member_walk_next(w)) {
-        struct slice key = w->element.key;
-        if (d->n == AHEAD_MAX || d->bytes.len + key.len > AHEAD_BYTES)
-            return RES_TOO_MANY;
-        if ((r = buf_append(&d->bytes, key.data, key.len)) != RES_OK)
-            return r;
-        d->ends[d->n++] = (uint32_t)d->bytes.len;
-    }
+    uint32_t which = d->order[i], begin = which ? d->ends[which - 1] : 0;
+    return slice_of(d->bytes + bits_len(d->cells) + begin, d->ends[which] - begin);
+}
+
+static size_t drawn_len(const struct drawn *d)
+{
+    return offsetof(struct drawn, bytes) + bits_len(d->cells) + (d->n ? d->ends[d->n - 1] : 0);
+}
+
+static enum result take_member(struct drawn *d, struct slice key, uint32_t most)
+{
+    uint32_t at = d->n ? d->ends[d->n - 1] : 0;
+    if (d->n == most || key.len > d->cap - at)
+        return RES_TOO_MANY;
+    if (key.len)
+        memcpy(d->bytes + bits_len(d->cells) + at, key.data, key.len);
+    d->ends[d->n++] = at + (uint32_t)key.len;
+    return RES_OK;
+}
+
+/* The walk of a window ends with it: the next member may lie far beyond, behind all that was removed from taken cells. */
+static enum result take_window(struct elements *e, uint64_t from, uint64_t to, struct drawn *d, uint32_t most)
+{
+    struct member_walk w;
+    enum result r = member_walk_open_range(&w, e, from, to);
+    while (r == RES_OK && (r = member_walk_next(&w)) == RES_OK)
+        r = take_member(d, w.element.key, most);
+    member_walk_close(&w);
     return r == RES_NOT_FOUND ? RES_OK : r;
 }
 
-static void forget_drawn(struct drawn_ahead *d)
+static enum result take_cell(struct elements *e, uint32_t cell, struct drawn *d, uint32_t most)
 {
-    d->at = d->n = 0;
-    buf_clear(&d->bytes);
+    uint64_t from = d->rotation + cell * H40_END / d->cells, to = d->rotation + (cell + 1) * H40_END / d->cells;
+    if (from >= H40_END)
+        return take_window(e, from - H40_END, to - H40_END, d, most);
+    enum result r = take_window(e, from, to < H40_END ? to : H40_END, d, most);
+    return r == RES_OK && to > H40_END ? take_window(e, 0, to - H40_END, d, most) : r;
 }
 
-static enum result take_windows(struct member_walk *w, struct drawn_ahead *d)
+static int compare_cells(const void *a, const void *b)
 {
-    struct elements *e = w->e;
-    uint64_t width = (uint64_t)((double)H40_END * WINDOW_EXPECTED / (double)e->count);
-    enum result r = RES_OK;
-    forget_drawn(d);
-    for (int i = 0; i < AHEAD_WINDOWS && r == RES_OK; i++) {
-        uint64_t from = below(e, H40_END), to = from + width;
-        r = take_window(w, from, to < H40_END ? to : H40_END, d);
-        if (r == RES_OK && to > H40_END)
-            r = take_window(w, 0, to - H40_END, d);
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Chooses n of the free cells; they are taken then. In order, because that is how they are read fastest. */
+static void choose_cells(struct elements *e, struct drawn *d, uint32_t *chosen, uint32_t n)
+{
+    uint32_t k = 0;
+    if (n == d->free) {
+        for (uint32_t cell = 0; cell < d->cells; cell++)
+            if (!is_taken(d, cell))
+                chosen[k++] = cell;
+    } else {
+        while (k < n) {
+            uint32_t cell = (uint32_t)below(e, d->cells);
+            if (is_taken(d, cell))
+                continue;
+            flip_cell(d, cell);
+            chosen[k++] = cell;
+        }
+        qsort(chosen, n, sizeof *chosen, compare_cells);
     }
-    return r;
+    d->free -= n;
 }
 
-static struct slice drawn_at(const struct drawn_ahead *d, uint32_t i)
-{
-    uint32_t begin = i ? d->ends[i - 1] : 0;
-    return slice_of(d->bytes.data + begin, d->ends[i] - begin);
-}
-
-static void shuffle(struct elements *e, struct drawn_ahead *d)
+static void shuffle(struct elements *e, struct drawn *d)
 {
     for (uint32_t i = 0; i < d->n; i++) {
         uint32_t j = (uint32_t)below(e, i + 1);
         d->order[i] = d->order[j];
-        d->order[j] = (uint8_t)i;
+        d->order[j] = (uint16_t)i;
     }
 }
 
-/* Leaves nothing drawn where that is not worth it: long members, a walk that would take long. */
-static enum result draw_ahead(struct elements *e, struct drawn_ahead *d)
+/* Fills the list from n cells of those that are free. */
+static enum result draw_cells(struct elements *e, const struct draw_size *size, uint32_t n, struct drawn *d)
 {
-    struct member_walk w;
-    enum result r = member_walk_open(&w, e, 0);
-    if (r != RES_OK)
-        return r;
-    for (bool kept = false; r == RES_OK && !kept && !call_too_long(e->c);) {
-        r = take_windows(&w, d);
-        kept = r == RES_OK && below(e, AHEAD_MAX) < d->n;
-        if (kept)
-            shuffle(e, d);
-        else
-            forget_drawn(d);
-    }
-    member_walk_close(&w);
-    return r == RES_TOO_MANY ? RES_OK : r;
-}
-
-static enum result next_drawn(struct elements *e, struct drawn_ahead *d, struct element *out)
-{
-    while (d->at < d->n) {
-        struct slice key = drawn_at(d, d->order[d->at++]);
-        bool has = false;
-        enum result r = member_has(e, key, &has);
-        if (r != RES_OK)
+    bool all = n == d->free;
+    uint32_t *chosen = arena_alloc(e->c->arena, n * sizeof *chosen);
+    if (!chosen)
+        return RES_NO_MEMORY;
+    for (int tries = 0; tries < AHEAD_TRIES; tries++) {
+        choose_cells(e, d, chosen, n);
+        enum result r = RES_OK;
+        for (uint32_t i = 0; r == RES_OK && i < n; i++)
+            r = take_cell(e, chosen[i], d, size->most);
+        if (r != RES_OK || all || below(e, size->most) < d->n)
             return r;
-        if (has)
-            return keep_copy(e, &(struct element){.key = key}, out);
+        d->n = 0;
+        d->free += n;
+        for (uint32_t i = 0; i < n; i++)
+            flip_cell(d, chosen[i]);
+        if (call_too_long(e->c))
+            return RES_WOULD_BLOCK;
     }
-    return RES_NOT_FOUND;
+    return RES_OK;
+}
+
+/* A row of pops deserves the more, the longer it is. What goes to the pool has waited for the disk. */
+static const struct draw_size *next_size(const struct elements *e, const struct ahead *a)
+{
+    size_t i = e->c->mode & CALL_LATCHED ? 0 : SIZE_MOST;
+    uint64_t length = e->bytes / e->count + 1;
+    while (a && i < SIZE_MOST && draw_sizes[i].expected < a->n)
+        i++;
+    while (i && draw_sizes[i].most * length * 2 > AHEAD_BYTES)
+        i--;
+    return &draw_sizes[i];
+}
+
+/* An empty list, which knows what cells the last one of its row has left. */
+static struct drawn *new_list(struct elements *e, const struct drawn *last, uint32_t members)
+{
+    uint64_t cells = e->count / CELL_EXPECTED + 1;
+    size_t cap = (e->bytes / e->count + 1) * members * 2;
+    if (cells > CELLS_MOST)
+        cells = CELLS_MOST;
+    if (last)
+        cells = last->cells;
+    if (cap > AHEAD_BYTES)
+        cap = AHEAD_BYTES;
+    struct drawn *d = arena_alloc(e->c->arena, offsetof(struct drawn, bytes) + bits_len((uint32_t)cells) + cap);
+    if (!d)
+        return NULL;
+    d->cells = d->free = (uint32_t)cells;
+    d->n = 0;
+    d->cap = (uint32_t)cap;
+    if (last) {
+        d->free = last->free;
+        d->rotation = last->rotation;
+        memcpy(d->bytes, last->bytes, bits_len(d->cells));
+    } else {
+        d->rotation = below(e, H40_END);
+        memset(d->bytes, 0, bits_len(d->cells));
+    }
+    return d;
+}
+
+/* Leaves nothing drawn where members are long. */
+static enum result draw_ahead(struct elements *e, const struct ahead *a, struct drawn **out)
+{
+    const struct draw_size *size = next_size(e, a);
+    const struct drawn *last = a && a->len ? a->list : NULL;
+    struct drawn *d = *out = new_list(e, last && last->free ? last : NULL, size->most);
+    if (!d)
+        return RES_NO_MEMORY;
+    uint64_t n = 1 + (uint64_t)d->free * size->expected / e->count;
+    if (n >= d->free || e->count <= size->most)
+        n = d->free;
+    enum result r = draw_cells(e, size, (uint32_t)n, d);
+    if (r == RES_TOO_MANY) {
+        d->n = 0;
+        d->free = 0; /* the next one begins anew */
+    }
+    shuffle(e, d);
+    return r == RES_TOO_MANY ? RES_OK : r;
 }
 
 enum result member_random_to_take(struct elements *e, struct element *out)
 {
-    struct drawn_ahead *d = &store_of(e->c)->drawn;
-    if (!(e->c->mode & CALL_LATCHED) || !e->pieces || e->count < AHEAD_LEAST)
-        return member_random(e, NULL, out);
-    bool again = d->id == e->id && d->count == e->count;
-    enum result r = RES_NOT_FOUND;
-    *out = (struct element){.expire_ms = 0};
-    if (!again)
-        forget_drawn(d);
-    else if (d->at == d->n)
-        r = draw_ahead(e, d);
-    if (again && (r == RES_OK || r == RES_NOT_FOUND))
-        r = next_drawn(e, d, out);
-    if (r == RES_NOT_FOUND)
-        r = member_random(e, NULL, out);
-    d->id = e->id;
-    d->count = e->count - 1;
-    return r;
+    struct ahead *a = ahead_find(e);
+    if (!e->count || !ahead_allowed(e) || (e->c->mode & CALL_LATCHED && !a)) {
+        enum result r = member_random(e, NULL, out);
+        return r == RES_OK && ahead_allowed(e) ? ahead_commit(e, 0, 0, NULL, 0) : r;
+    }
+    enum result r = a && a->at < a->n ? RES_OK : ahead_begin(e, &a);
+    if (r != RES_OK)
+        return r;
+    if (a && a->at < a->n) {
+        *out = (struct element){.key = drawn_at(a->list, a->at)};
+        return ahead_commit(e, a->at + 1, a->n, NULL, 0);
+    }
+    struct drawn *d;
+    if ((r = draw_ahead(e, a, &d)) != RES_OK)
+        return r;
+    if (d->n)
+        *out = (struct element){.key = drawn_at(d, 0)};
+    else if ((r = member_random(e, NULL, out)) != RES_OK)
+        return r;
+    return ahead_commit(e, d->n ? 1 : 0, d->n, d, drawn_len(d));
 }
 
 /* ---- several ---- */
@@ -294,13 +400,13 @@ static enum result select_some(struct elements *e, void *arg, const struct eleme
 }
 
 /* A set of the members drawn so far. */
-struct drawn {
+struct drawn_set {
     struct slice *slots; /* data NULL: free */
     uint64_t mask;
 };
 
 /* False: it is there already. */
-static bool drawn_add(const struct elements *e, struct drawn *d, struct slice member)
+static bool drawn_add(const struct elements *e, struct drawn_set *d, struct slice member)
 {
     uint64_t i = member_h40(e, member) & d->mask;
     for (; d->slots[i].data; i = (i + 1) & d->mask)
@@ -313,7 +419,7 @@ static bool drawn_add(const struct elements *e, struct drawn *d, struct slice me
 /* Few of many: draws until there are enough different ones. */
 static enum result draw_until(struct elements *e, uint64_t want, member_fn *each, void *arg)
 {
-    struct drawn d = {.mask = 15};
+    struct drawn_set d = {.mask = 15};
     while (d.mask < want * 2)
         d.mask = d.mask * 2 + 1;
     d.slots = arena_alloc(e->c->arena, (size_t)(d.mask + 1) * sizeof *d.slots);

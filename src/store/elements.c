@@ -275,6 +275,20 @@ static enum result splice(struct elements *e, struct inline_place *p, const stru
     return RES_OK;
 }
 
+bool elements_fit(const struct elements *e, const struct element *in, size_t n)
+{
+    if (e->pieces || n > ELEMENTS_INLINE_COUNT - e->count)
+        return false;
+    size_t room = ELEMENTS_INLINE_BYTES - e->list.len;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = element_size(e->kind, &in[i]);
+        if (size > room)
+            return false;
+        room -= size;
+    }
+    return true;
+}
+
 enum result inline_insert(struct elements *e, struct inline_place *p, const struct element *in)
 {
     assert(!e->pieces);
@@ -304,6 +318,14 @@ enum result inline_remove(struct elements *e, struct inline_place *p)
 
 /* ---- pieces ---- */
 
+void piece_key_write(uint8_t *p, const struct elements *e, uint8_t subspace, struct slice element)
+{
+    element_prefix_put(p, e->o->key->keyspace, e->slot, e->id);
+    p[ELEMENT_KEY_OBJECT] = subspace;
+    if (element.len)
+        memcpy(p + ELEMENT_KEY_OBJECT + 1, element.data, element.len);
+}
+
 enum result piece_key(struct elements *e, uint8_t subspace, struct slice element, struct engine_key *out)
 {
     size_t len = ELEMENT_KEY_OBJECT + 1 + element.len;
@@ -311,10 +333,7 @@ enum result piece_key(struct elements *e, uint8_t subspace, struct slice element
     uint8_t *p = arena_alloc(e->c->arena, len);
     if (unlikely(!p))
         return RES_NO_MEMORY;
-    element_prefix_put(p, e->o->key->keyspace, e->slot, e->id);
-    p[ELEMENT_KEY_OBJECT] = subspace;
-    if (element.len)
-        memcpy(p + ELEMENT_KEY_OBJECT + 1, element.data, element.len);
+    piece_key_write(p, e, subspace, element);
     out->bytes = slice_of(p, len);
     out->hash = engine_hash(out->bytes);
     return RES_OK;
@@ -343,12 +362,13 @@ enum result piece_get(struct elements *e, const struct engine_key *key, struct e
     return r == RES_OK ? piece_read(record, out) : r;
 }
 
-enum result piece_put(struct elements *e, const struct engine_key *key, const struct element *in, bool long_key)
+size_t piece_size(const struct element *in, bool long_key)
 {
-    size_t len = (in->expire_ms ? 9 : 1) + (long_key ? varint_size(in->key.len) + in->key.len : 0) + in->value.len;
-    uint8_t *record = arena_alloc(e->c->arena, len), *p = record;
-    if (unlikely(!p))
-        return RES_NO_MEMORY;
+    return (in->expire_ms ? 9 : 1) + (long_key ? varint_size(in->key.len) + in->key.len : 0) + in->value.len;
+}
+
+void piece_write(uint8_t *p, const struct element *in, bool long_key)
+{
     *p++ = (uint8_t)(PIECE_BYTES | (long_key ? KIND_LONG_KEY : 0) | (in->expire_ms ? KIND_EXPIRES : 0));
     if (long_key)
         p = put_counted(p, in->key);
@@ -358,6 +378,15 @@ enum result piece_put(struct elements *e, const struct engine_key *key, const st
     }
     if (in->value.len)
         memcpy(p, in->value.data, in->value.len);
+}
+
+enum result piece_put(struct elements *e, const struct engine_key *key, const struct element *in, bool long_key)
+{
+    size_t len = piece_size(in, long_key);
+    uint8_t *record = arena_alloc(e->c->arena, len);
+    if (unlikely(!record))
+        return RES_NO_MEMORY;
+    piece_write(record, in, long_key);
     e->touched = true;
     return call_put_keep(e->c, key, slice_of(record, len));
 }

@@ -41,6 +41,7 @@ enum element_subspace {
     SUBSPACE_GROUPS = 4,    /* streams: consumer groups and what hangs on them */
     SUBSPACE_RANKS = 5,     /* counted trees */
     SUBSPACE_EXPIRY = 6,    /* hashes: time of a field that expires, h40, member -> nothing */
+    SUBSPACE_BLOCKS = 7,    /* lists: position / 16 -> the short elements there */
 };
 
 struct element {
@@ -140,6 +141,10 @@ enum result piece_get(struct elements *e, const struct engine_key *key, struct e
  * and bytes are the caller's. */
 enum result piece_put(struct elements *e, const struct engine_key *key, const struct element *in, bool long_key)
     MUST_CHECK;
+/* The bytes of a piece by itself, and of its key: ELEMENT_KEY_OBJECT + 1 + element.len. */
+void piece_key_write(uint8_t *p, const struct elements *e, uint8_t subspace, struct slice element);
+size_t piece_size(const struct element *in, bool long_key);
+void piece_write(uint8_t *p, const struct element *in, bool long_key);
 enum result piece_delete(struct elements *e, const struct engine_key *key) MUST_CHECK;
 /* Over [lower, upper) of a subspace in the order of elements; empty bounds: from its start, to its end. With iter_seek and
  * iter_next, or iter_seek_last and iter_prev (an empty target is the first or the last of the range); other targets are
@@ -159,6 +164,10 @@ enum result piece_bury(struct elements *e, uint8_t subspace, struct slice lower,
 size_t member_key(const struct elements *e, struct slice member, uint8_t out[MEMBER_KEY_MAX], bool *is_long);
 uint64_t member_h40(const struct elements *e, struct slice member);
 
+/* The same for a member whose h40 is known. */
+size_t member_key_of(const struct elements *e, struct slice member, uint64_t h40, uint8_t out[MEMBER_KEY_MAX],
+                     bool *is_long);
+
 struct member_place {
     bool found;
     struct element element;      /* found: what is there */
@@ -177,6 +186,34 @@ enum result member_add(struct elements *e, const struct element *in) MUST_CHECK;
 enum result member_take(struct elements *e, const struct element *in) MUST_CHECK;
 /* Whether it is there. Takes next to nothing of the run's memory: for loops over many. */
 enum result member_has(struct elements *e, struct slice member, bool *has) MUST_CHECK;
+/* ---- many new members at once (members_fill.c) ---- */
+
+/* The names of members, each at the beginning of something that is `stride` bytes long. */
+struct member_names {
+    const struct slice *first;
+    size_t stride;
+};
+struct member_at {
+    uint64_t h40;
+    uint32_t index;
+};
+struct member_order {
+    struct member_at *at;
+    size_t count;
+};
+/* Their order in pieces, in c->arena. *twins: two have one name. */
+enum result member_order(struct call *c, const struct member_names *names, size_t n, struct member_order *out,
+                         bool *twins) MUST_CHECK;
+/* Whether so many more elements lie inline. */
+bool elements_fit(const struct elements *e, const struct element *in, size_t n);
+/* Puts all into a collection that replaces another and is empty yet: inline in their own order, else in pieces. They
+ * are distinct, and live as long as the run. */
+enum result members_fill(struct elements *e, const struct element *in, const struct member_order *order) MUST_CHECK;
+/* One of them, in pieces; and a piece beside it, with nothing counted. */
+enum result member_put_new(struct elements *e, uint64_t h40, const struct element *in) MUST_CHECK;
+enum result piece_put_new(struct elements *e, uint8_t subspace, struct slice element, const struct element *in,
+                          bool long_key) MUST_CHECK;
+
 /* What spill does for hashes and sets. */
 elements_spill_fn elements_spill_member;
 
@@ -191,6 +228,8 @@ struct member_walk {
     struct slice sort_key;  /* pieces: h40 and member, as member_key gives it */
 };
 enum result member_walk_open(struct member_walk *w, struct elements *e, int iter_flags) MUST_CHECK;
+/* Over the members in pieces whose h40 is in [from, to); its member_walk_seek() is not to be used. */
+enum result member_walk_open_range(struct member_walk *w, struct elements *e, uint64_t from, uint64_t to) MUST_CHECK;
 /* The first, or the first not below h40 in pieces; then one after the other. RES_NOT_FOUND at the end. */
 enum result member_walk_seek(struct member_walk *w, uint64_t h40) MUST_CHECK;
 enum result member_walk_next(struct member_walk *w) MUST_CHECK;

@@ -39,8 +39,9 @@ struct expiry {
     struct os_thread thread;
     struct os_mutex lock;
     struct os_cond wake;
-    bool stop; /* under lock */
-    _Atomic bool paused;
+    bool stop;           /* under lock */
+    _Atomic bool paused; /* by DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic bool behind; /* clients were paused, and what came due meanwhile is still there */
     struct expiry_db db[];
 };
 
@@ -205,6 +206,8 @@ static bool serve(struct expiry *e, uint32_t number)
         uint64_t committed;
         enum result r = exec_background(e->store->shard, run_job, &job, &committed);
         if (r != RES_OK) {
+            if (r == RES_RETRY)
+                atomic_store_explicit(&e->behind, true, memory_order_relaxed);
             log_verbose("expiry in database %u: %s", number, result_text(r));
             return false;
         }
@@ -237,6 +240,8 @@ static void expiry_main(void *arg)
             if (e->db[i].due.ms < first)
                 first = e->db[i].due.ms;
         }
+        if (!failed)
+            atomic_store_explicit(&e->behind, false, memory_order_relaxed);
         uint64_t now = shard_now_ms(e->store->shard);
         if (now < sampled || now - sampled >= TTL_EVERY_MS) {
             sampled = now;
@@ -294,10 +299,18 @@ static enum result delete_due_key(struct call *c)
     return r == RES_OK ? store_write(c, key, &o) : r; /* which deletes it first */
 }
 
+/* Whether keys that are due wait for a read: there is no active expiry, or it has to make up for CLIENT PAUSE. */
+static bool left_to_readers(const struct call *c, const struct expiry *e)
+{
+    if (atomic_load_explicit(&e->paused, memory_order_relaxed))
+        return true;
+    return atomic_load_explicit(&e->behind, memory_order_relaxed) && shard_paused(c->shard) == SHARD_PAUSE_OFF;
+}
+
 enum result expiry_met_due_key(struct call *c, struct store_key *key)
 {
     const struct store *store = store_of(c);
-    if (likely(c->overlay || !store->expiry || !atomic_load_explicit(&store->expiry->paused, memory_order_relaxed)))
+    if (likely(c->overlay || !store->expiry || !left_to_readers(c, store->expiry)))
         return RES_OK;
     if (!(c->mode & CALL_MAY_WAIT))
         return RES_WOULD_BLOCK;
@@ -305,7 +318,8 @@ enum result expiry_met_due_key(struct call *c, struct store_key *key)
     enum result r = exec_background(c->shard, delete_due_key, key, &sequence);
     if (sequence > c->bind)
         c->bind = sequence;
-    return r;
+    return r == RES_RETRY || r == RES_READ_ONLY ? RES_OK
+                                                : r; /* nothing is deleted now: to the reader it is gone all the same */
 }
 
 void expiry_close(struct store *s)

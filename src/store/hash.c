@@ -73,6 +73,15 @@ enum result hash_put(struct elements *e, struct field_place *p, struct slice val
     return r;
 }
 
+enum result hash_fill(struct elements *e, const struct element *in, const struct member_order *order)
+{
+    enum result r = members_fill(e, in, order);
+    for (size_t i = 0; r == RES_OK && i < order->count; i++)
+        if (in[i].expire_ms)
+            r = reindex(e, in[i].key, 0, in[i].expire_ms);
+    return r;
+}
+
 enum result hash_remove(struct elements *e, struct field_place *p)
 {
     uint64_t old_ms = p->member.element.expire_ms;

@@ -15,6 +15,8 @@ enum result hash_find(struct elements *e, struct slice field, struct field_place
 /* Puts what hash_find has looked for (0: it does not expire), or removes it, expired or not. p is used up. */
 enum result hash_put(struct elements *e, struct field_place *p, struct slice value, uint64_t expire_ms) MUST_CHECK;
 enum result hash_remove(struct elements *e, struct field_place *p) MUST_CHECK;
+/* members_fill for fields, of which some may expire. */
+enum result hash_fill(struct elements *e, const struct element *in, const struct member_order *order) MUST_CHECK;
 /* The expiry of a field that is alive, for a new value that keeps it. */
 static inline uint64_t hash_expiry_of(const struct field_place *p)
 {

@@ -6,6 +6,8 @@
 
 #include "store/store_priv.h"
 
+_Static_assert(ELEMENT_KEY_OBJECT == ELEMENT_SUBSPACE_AT && SUBSPACE_MEMBERS == ELEMENT_MEMBERS, "as engine.h says");
+
 #define LONG_KEY_HASH 16
 #define LONG_KEY_SUFFIX (STORE_KEY_INLINE + 1) /* one more than an inline key can have, so that the two never meet */
 #define LONG_KEY_PREFIX (LONG_KEY_SUFFIX - LONG_KEY_HASH)

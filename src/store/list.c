@@ -5,22 +5,27 @@
 #include "base/num.h"
 #include "store/list_priv.h"
 
-#define CURSOR_GETS 4  /* as few are looked up one by one */
-#define CURSOR_ASK 128 /* elements between two questions whether the run takes too long */
+#define CURSOR_GETS 128 /* elements: the records of so few are looked up one by one */
+#define CURSOR_ASK 128  /* elements between two questions whether the run takes too long */
+#define PUSH_ASK 256    /* the same while pushing */
 
 /* ---- opening, coming to pieces, finishing ---- */
+
+static void start_pieces(struct list *l, uint64_t count)
+{
+    list_one_segment(l, LIST_BASE, count);
+    l->head_next = LIST_BASE - 1;
+    l->tail_next = LIST_BASE + count;
+    l->fresh = 0;
+}
 
 static enum result spill(struct elements *e, const struct element *in, uint64_t index, uint64_t count)
 {
     struct list *l = (struct list *)e;
     e->bytes += list_entry_size(in->value) - in->value.len; /* which is what it was counted as */
-    if (index == 0) {
-        list_one_segment(l, LIST_BASE, count);
-        l->head_next = LIST_BASE - 1;
-        l->tail_next = LIST_BASE + count;
-        l->fresh = 0;
-    }
-    return list_piece_put(l, LIST_BASE + index, in->value);
+    if (index == 0)
+        start_pieces(l, count);
+    return list_piece_put(l, LIST_BASE + index, in->value, true);
 }
 
 const struct elements_kind elements_of_list = {.type = TYPE_LIST, .has_values = true, .spill = spill};
@@ -195,10 +200,77 @@ enum result list_push(struct list *l, enum list_end end, struct slice value)
     e->count++;
     e->bytes += list_entry_size(value);
     if (unlikely(l->segment_count > LIST_SEGMENTS_MAX)) {
-        r = list_piece_put(l, position, value);
+        r = list_piece_put(l, position, value, true);
         return r == RES_OK ? list_join(l) : r;
     }
-    return list_piece_put(l, position, value);
+    return list_piece_put(l, position, value, true);
+}
+
+static enum result push_in_pieces(struct list *l, enum list_end end, const struct slice *values, size_t n)
+{
+    struct list_filling f = {.open = false};
+    enum result r = RES_OK;
+    for (size_t i = 0; r == RES_OK && i < n; i++) {
+        uint64_t position;
+        if (i % PUSH_ASK == PUSH_ASK - 1 && call_too_long(l->e.c))
+            return RES_WOULD_BLOCK;
+        if ((r = list_extend(l, end, &position)) != RES_OK ||
+            (r = list_fill(l, &f, end, position, values[i])) != RES_OK)
+            return r;
+        l->e.count++;
+        l->e.bytes += list_entry_size(values[i]);
+        if (unlikely(l->segment_count > LIST_SEGMENTS_MAX) && (r = list_fill_end(l, &f)) == RES_OK)
+            r = list_join(l);
+    }
+    return r == RES_OK ? list_fill_end(l, &f) : r;
+}
+
+static bool fit_inline(const struct list *l, const struct slice *values, size_t n)
+{
+    if (n > ELEMENTS_INLINE_COUNT - l->e.count)
+        return false;
+    size_t room = ELEMENTS_INLINE_BYTES - l->e.list.len;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = 1 + varint_size(values[i].len) + values[i].len;
+        if (size > room)
+            return false;
+        room -= size;
+    }
+    return true;
+}
+
+/* Comes to pieces because many more elements will follow: those that are there are pushed as they will be. */
+static enum result unroll(struct list *l)
+{
+    struct elements *e = &l->e;
+    struct slice there[ELEMENTS_INLINE_COUNT];
+    struct inline_place p;
+    struct element x;
+    size_t n = 0;
+    enum result r = inline_first(e, &p, &x);
+    for (; r == RES_OK; r = inline_next(e, &p, &x))
+        there[n++] = x.value;
+    if (r != RES_NOT_FOUND)
+        return r;
+    e->list = slice_of(NULL, 0);
+    e->count = 0;
+    if ((r = elements_spill(e)) != RES_OK)
+        return r;
+    start_pieces(l, 0);
+    return push_in_pieces(l, LIST_TAIL, there, n);
+}
+
+enum result list_push_all(struct list *l, enum list_end end, const struct slice *values, size_t n)
+{
+    enum result r = RES_OK;
+    if (!l->e.pieces && fit_inline(l, values, n)) {
+        for (size_t i = 0; r == RES_OK && i < n; i++)
+            r = list_push(l, end, values[i]);
+        return r;
+    }
+    if (!l->e.pieces)
+        r = unroll(l);
+    return r == RES_OK ? push_in_pieces(l, end, values, n) : r;
 }
 
 static enum result pop_inline(struct list *l, enum list_end end, struct slice *value)
@@ -314,7 +386,7 @@ enum result list_set(struct list *l, uint64_t index, struct slice value)
         return r;
     uint64_t size = list_entry_size(old); /* an estimate may be less */
     e->bytes = (e->bytes > size ? e->bytes - size : 0) + list_entry_size(value);
-    return list_piece_put(l, position, value);
+    return list_piece_put(l, position, value, false);
 }
 
 /* Moves the elements before `index` one position towards the head, or those from it on towards the tail, and puts the
@@ -333,11 +405,11 @@ static enum result insert_shifting(struct list *l, uint64_t index, struct slice 
         return RES_NO_MEMORY;
     r = list_extend(l, head ? LIST_HEAD : LIST_TAIL, &gap);
     while (r == RES_OK && (r = list_cursor_next(&w)) == RES_OK) {
-        r = list_piece_put(l, gap, w.value);
+        r = list_piece_put(l, gap, w.value, false);
         gap = w.position;
     }
     list_cursor_close(&w);
-    return r == RES_NOT_FOUND ? list_piece_put(l, gap, value) : r;
+    return r == RES_NOT_FOUND ? list_piece_put(l, gap, value, false) : r;
 }
 
 enum result list_insert(struct list *l, uint64_t index, struct slice value)
@@ -359,7 +431,7 @@ enum result list_insert(struct list *l, uint64_t index, struct slice value)
     } else {
         r = list_split_in(l, index, &position);
         if (r == RES_OK)
-            r = list_piece_put(l, position, value);
+            r = list_piece_put(l, position, value, true);
     }
     if (r != RES_OK)
         return r;
@@ -397,7 +469,7 @@ static enum result remove_shifting(struct list *l, const uint64_t *indexes, uint
             met++;
             continue;
         }
-        r = list_piece_put(l, l->segments[to.segment].position + to.within, w.value);
+        r = list_piece_put(l, l->segments[to.segment].position + to.within, w.value, false);
         step(l, &to, head);
     }
     list_cursor_close(&w);
@@ -484,40 +556,83 @@ enum result list_cursor_open(struct list_cursor *w, struct list *l, uint64_t ind
 
 void list_cursor_close(struct list_cursor *w)
 {
-    iter_close(w->it);
-    w->it = NULL;
+    iter_close(w->blocks.it);
+    iter_close(w->longs.it);
+    w->blocks.it = w->longs.it = NULL;
 }
 
-/* An iterator over what is wanted of this segment, on its first element. */
-static enum result open_segment(struct list_cursor *w)
+/* Records named by what is left of the segment, from `number` on. */
+static enum result open_stream(struct list_cursor *w, struct list_stream *s, uint64_t number, uint64_t count)
 {
-    uint64_t n = w->left < w->in_segment ? w->left : w->in_segment;
-    uint64_t first = w->backward ? w->next - (n - 1) : w->next;
     uint8_t lower[8], upper[8];
-    put_be64(lower, first);
-    put_be64(upper, first + n);
-    enum result r = piece_iter(&w->l->e, SUBSPACE_POSITIONS, slice_of(lower, 8), slice_of(upper, 8), 0, &w->it);
+    put_be64(lower, w->backward ? number - (count - 1) : number);
+    put_be64(upper, w->backward ? number + 1 : number + count);
+    s->end = false;
+    enum result r = piece_iter(&w->l->e, s == &w->blocks ? SUBSPACE_BLOCKS : SUBSPACE_POSITIONS, slice_of(lower, 8),
+                               slice_of(upper, 8), 0, &s->it);
     if (r != RES_OK)
         return r;
-    return w->backward ? iter_seek_last(w->it, slice_of(NULL, 0)) : iter_seek(w->it, slice_of(NULL, 0));
+    return w->backward ? iter_seek_last(s->it, slice_of(NULL, 0)) : iter_seek(s->it, slice_of(NULL, 0));
 }
 
-/* The piece at w->next. */
-static enum result read_next(struct list_cursor *w)
+/* Goes on to the record of this number; RES_NOT_FOUND: there is none. */
+static enum result stream_to(struct list_cursor *w, struct list_stream *s, uint64_t number, uint64_t count)
 {
-    enum result r;
-    if (!w->it && (w->left <= CURSOR_GETS || w->in_segment <= CURSOR_GETS))
+    enum result r = s->it ? RES_OK : open_stream(w, s, number, count);
+    while (r == RES_OK && !s->end) {
+        struct slice element = piece_element(s->it);
+        if (unlikely(element.len != 8))
+            return RES_CORRUPT;
+        uint64_t at = get_be64(element.data);
+        if (at == number)
+            return RES_OK;
+        if (w->backward ? at < number : at > number)
+            return RES_NOT_FOUND;
+        r = w->backward ? iter_prev(s->it) : iter_next(s->it);
+    }
+    s->end |= r == RES_NOT_FOUND;
+    return r == RES_OK ? RES_NOT_FOUND : r;
+}
+
+/* The block of w->next. A few are looked up one by one. */
+static enum result read_block(struct list_cursor *w)
+{
+    uint64_t number = w->next / LIST_BLOCK, n = w->left < w->in_segment ? w->left : w->in_segment;
+    w->has_block = true;
+    w->block_number = number;
+    if (!w->blocks.it && n <= CURSOR_GETS)
+        return list_block_get(w->l, number, &w->block);
+    uint64_t last = w->backward ? w->next - (n - 1) : w->next + (n - 1);
+    enum result r =
+        stream_to(w, &w->blocks, number, w->backward ? number - last / LIST_BLOCK + 1 : last / LIST_BLOCK - number + 1);
+    w->block.set = 0;
+    return r == RES_OK ? list_block_decode(w->blocks.it->value, &w->block) : r == RES_NOT_FOUND ? RES_OK : r;
+}
+
+static enum result read_long(struct list_cursor *w)
+{
+    uint64_t n = w->left < w->in_segment ? w->left : w->in_segment;
+    if (!w->longs.it && n <= CURSOR_GETS)
         return list_piece_get(w->l, w->next, &w->value);
-    if (!w->it)
-        r = open_segment(w);
-    else
-        r = w->backward ? iter_prev(w->it) : iter_next(w->it);
+    enum result r = stream_to(w, &w->longs, w->next, n);
     if (unlikely(r != RES_OK))
         return r == RES_NOT_FOUND ? RES_CORRUPT : r; /* a segment has no holes */
-    struct slice key = w->it->key;
-    if (unlikely(key.len != ELEMENT_KEY_OBJECT + 9 || get_be64(key.data + ELEMENT_KEY_OBJECT + 1) != w->next))
-        return RES_CORRUPT;
-    return list_piece_value(w->it->value, &w->value);
+    return list_long_value(w->longs.it->value, &w->value);
+}
+
+/* The element at w->next. */
+static enum result read_next(struct list_cursor *w)
+{
+    enum result r = RES_OK;
+    if (!w->has_block || w->block_number != w->next / LIST_BLOCK)
+        r = read_block(w);
+    if (r != RES_OK)
+        return r;
+    unsigned slot = w->next % LIST_BLOCK;
+    if (!(w->block.set >> slot & 1))
+        return read_long(w);
+    w->value = w->block.slot[slot];
+    return RES_OK;
 }
 
 enum result list_cursor_next(struct list_cursor *w)
@@ -534,6 +649,7 @@ enum result list_cursor_next(struct list_cursor *w)
     }
     if (!w->in_segment) {
         list_cursor_close(w);
+        w->has_block = false;
         const struct list_segment *s = &w->segments[w->backward ? --w->segment : ++w->segment];
         w->in_segment = s->count;
         w->next = w->backward ? s->position + s->count - 1 : s->position;

@@ -1,12 +1,18 @@
 /* Lists: elements by number, in the two shapes of elements.h.
  *
- * Inline the elements stand in their order. In pieces each element is a record named by a position, 8 bytes big-endian,
- * and the list is a row of *segments*, runs of positions without holes, in the order of the list:
+ * Inline the elements stand in their order. In pieces each element has a position, 8 bytes big-endian, and the list is a
+ * row of *segments*, runs of positions without holes, in the order of the list. Short elements lie in *blocks*, one for
+ * sixteen positions, long ones in records of their own:
  *
- *   E key: ... subspace 3 (SUBSPACE_POSITIONS), position u64  ->  kind u8 (1), bytes of the element
+ *   E key: ... subspace 7 (SUBSPACE_BLOCKS), position / 16 u64  ->
+ *              kind u8 (1), u16: bit i says that the element at position i of the block is here; of each of those, in their
+ *              order: length u8, bytes
+ *          ... subspace 3 (SUBSPACE_POSITIONS), position u64  ->  kind u8 (1), bytes of the element
+ *
+ * An element is where its block's bit says. A block keeps what was popped until none of its positions is in use.
  *
  * A list that is used as queue, stack or array has one segment, [head, head + count), so element number i is one look-up
- * away; pushing and popping touch one record beside the metadata and never meet a tombstone. LINSERT and LREM move what
+ * away; pushing touches one record beside the metadata, popping seldom more than that, and neither ever meets a tombstone. LINSERT and LREM move what
  * is on their shorter side by one position, up to LIST_SHIFT elements. Further inside they split a segment instead, which
  * moves nothing. Numbers are found by adding up segments, at most LIST_SEGMENTS_MAX of them; when there are more, the two
  * neighbours with the fewest elements are copied into one. Dropping many elements at an end names their positions dead.
@@ -34,6 +40,8 @@
 #define LIST_SEGMENTS_MAX 512 /* then segments are joined */
 #define LIST_NODE_SIZE (-2)   /* list-max-listpack-size where nobody says otherwise: 8 KiB */
 #define LIST_TOMBSTONES 256   /* elements dropped one by one; more: a dead range */
+#define LIST_BLOCK 16         /* positions */
+#define LIST_SHORT 128        /* bytes of an element that lies in its block: a push writes the block anew */
 
 enum list_end { LIST_HEAD, LIST_TAIL };
 struct list_segment {
@@ -48,6 +56,11 @@ struct list {
     struct list_segment *segments;
     size_t segment_count, segment_cap;
     struct list_segment few[4];
+};
+
+struct list_block {
+    uint16_t set;
+    struct slice slot[LIST_BLOCK]; /* of those that are set */
 };
 
 /* o comes from store_read or store_write, and is a list or missing. Not to be moved afterwards. */
@@ -68,6 +81,9 @@ enum result list_will_grow(struct list *l, uint64_t count, uint64_t bytes) MUST_
 enum result list_has_shrunk(struct list *l) MUST_CHECK;
 
 enum result list_push(struct list *l, enum list_end end, struct slice value) MUST_CHECK;
+/* Pushes one after the other, as list_push does, and writes each block once. Values live as long as the run. Asks
+ * call_too_long by itself. */
+enum result list_push_all(struct list *l, enum list_end end, const struct slice *values, size_t n) MUST_CHECK;
 /* *value lives as long as the run. The list has an element. */
 enum result list_pop(struct list *l, enum list_end end, struct slice *value) MUST_CHECK;
 /* Drops n elements at an end. bytes: the sum of their list_entry_size, or LIST_UNKNOWN. */
@@ -95,7 +111,13 @@ struct list_cursor {
     const struct list_segment *segments;
     size_t segment;
     uint64_t next, in_segment; /* position of the next one; how many this segment still has */
-    struct iter *it;
+    bool has_block;
+    uint64_t block_number;
+    struct list_block block;
+    struct list_stream {
+        struct iter *it;
+        bool end;
+    } blocks, longs;
 };
 enum result list_cursor_open(struct list_cursor *w, struct list *l, uint64_t index, uint64_t max, bool backward)
     MUST_CHECK;

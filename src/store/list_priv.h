@@ -8,6 +8,9 @@
 /* ---- list_segments.c: positions and segments ---- */
 
 enum result list_hints_read(struct list *l) MUST_CHECK;
+/* Its two halves, which need no call: the first segment and the last, whether there is a table; the next segment of that. */
+enum result list_hints_parse(struct list *l) MUST_CHECK;
+bool list_table_next(const struct list *l, struct slice *in, struct list_segment *s);
 /* Writes hints and, where it has changed, the table. */
 enum result list_hints_write(struct list *l) MUST_CHECK;
 void list_one_segment(struct list *l, uint64_t position, uint64_t count);
@@ -32,16 +35,36 @@ enum result list_split_out(struct list *l, uint64_t index) MUST_CHECK;
 /* Joins segments until there are not too many. */
 enum result list_join(struct list *l) MUST_CHECK;
 
-/* The bytes of an element's record: of all kinds of pieces, the plain one. */
-static inline MUST_CHECK enum result list_piece_value(struct slice record, struct slice *value)
+/* ---- list_blocks.c: where elements lie ---- */
+
+/* The bytes of a long element's record: of all kinds of pieces, the plain one. */
+static inline MUST_CHECK enum result list_long_value(struct slice record, struct slice *value)
 {
     if (unlikely(!record.len || record.data[0] != PIECE_BYTES))
         return RES_CORRUPT;
     *value = slice_of(record.data + 1, record.len - 1);
     return RES_OK;
 }
-enum result list_piece_key(struct list *l, uint64_t position, struct engine_key *key) MUST_CHECK;
-enum result list_piece_put(struct list *l, uint64_t position, struct slice value) MUST_CHECK;
+enum result list_block_decode(struct slice record, struct list_block *b) MUST_CHECK;
+enum result list_block_get(struct list *l, uint64_t number, struct list_block *b) MUST_CHECK;
+/* A block of positions that are taken one after the other, to be written as a whole: without reading it first where
+ * none of its positions has been in use. */
+struct list_filling {
+    bool open;
+    uint64_t number;
+    struct engine_key key;
+    struct list_block block;
+};
+/* Puts an element at a position that list_extend has given; before anything else is done with the list, the last block
+ * is written. */
+enum result list_fill(struct list *l, struct list_filling *f, enum list_end end, uint64_t position, struct slice value)
+    MUST_CHECK;
+enum result list_fill_end(struct list *l, struct list_filling *f) MUST_CHECK;
+/* fresh: no element has this position now. */
+enum result list_piece_put(struct list *l, uint64_t position, struct slice value, bool fresh) MUST_CHECK;
 enum result list_piece_get(struct list *l, uint64_t position, struct slice *value) MUST_CHECK;
+/* What lies at positions that no segment has any more: deleted, or named dead. The former may be used again. */
+enum result list_pieces_clear(struct list *l, uint64_t position, uint64_t count) MUST_CHECK;
+enum result list_pieces_bury(struct list *l, uint64_t position, uint64_t count) MUST_CHECK;
 
 #endif

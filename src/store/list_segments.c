@@ -70,6 +70,11 @@ static enum result table_key(struct list *l, struct engine_key *key)
     return piece_key(&l->e, SUBSPACE_RANKS, slice_of(NULL, 0), key);
 }
 
+bool list_table_next(const struct list *l, struct slice *in, struct list_segment *s)
+{
+    return take_position(in, &s->position) && take_number(in, &s->count) && segment_holds(l, s);
+}
+
 /* The segments between the first and the last. */
 static enum result read_table(struct list *l)
 {
@@ -86,7 +91,7 @@ static enum result read_table(struct list *l)
         return RES_CORRUPT;
     for (l->segment_count = 1; in.len;) {
         struct list_segment s;
-        if (!take_position(&in, &s.position) || !take_number(&in, &s.count) || !segment_holds(l, &s))
+        if (!list_table_next(l, &in, &s))
             return RES_CORRUPT;
         if ((r = grow(l, 2)) != RES_OK)
             return r;
@@ -96,7 +101,7 @@ static enum result read_table(struct list *l)
     return RES_OK;
 }
 
-enum result list_hints_read(struct list *l)
+enum result list_hints_parse(struct list *l)
 {
     struct slice in = slice_of(l->e.hints, l->e.hints_len);
     uint64_t before, after;
@@ -122,7 +127,14 @@ enum result list_hints_read(struct list *l)
         return RES_CORRUPT;
     l->estimated = flags & HINT_ESTIMATED;
     l->table_stored = flags & HINT_TABLE;
-    enum result r = l->table_stored ? read_table(l) : RES_OK;
+    return RES_OK;
+}
+
+enum result list_hints_read(struct list *l)
+{
+    enum result r = list_hints_parse(l);
+    if (r == RES_OK && l->table_stored)
+        r = read_table(l);
     if (r != RES_OK || l->segment_count == 1)
         return r;
     uint64_t sum = 0;
@@ -167,37 +179,6 @@ enum result list_hints_write(struct list *l)
     }
     elements_set_hints(&l->e, slice_of(hints, (size_t)(p - hints)));
     return l->table_changed ? write_table(l) : RES_OK;
-}
-
-enum result list_piece_key(struct list *l, uint64_t position, struct engine_key *key)
-{
-    uint8_t element[8];
-    put_be64(element, position);
-    return piece_key(&l->e, SUBSPACE_POSITIONS, slice_of(element, sizeof element), key);
-}
-
-enum result list_piece_put(struct list *l, uint64_t position, struct slice value)
-{
-    struct engine_key key;
-    struct element in = {.value = value};
-    enum result r = list_piece_key(l, position, &key);
-    return r == RES_OK ? piece_put(&l->e, &key, &in, false) : r;
-}
-
-static enum result get_value(struct list *l, const struct engine_key *key, struct slice *value)
-{
-    struct slice record;
-    enum result r = call_get(l->e.c, key, &record);
-    if (unlikely(r != RES_OK))
-        return r == RES_NOT_FOUND ? RES_CORRUPT : r;
-    return list_piece_value(record, value);
-}
-
-enum result list_piece_get(struct list *l, uint64_t position, struct slice *value)
-{
-    struct engine_key key;
-    enum result r = list_piece_key(l, position, &key);
-    return r == RES_OK ? get_value(l, &key, value) : r;
 }
 
 /* ---- segments ---- */
@@ -270,26 +251,10 @@ enum result list_extend(struct list *l, enum list_end end, uint64_t *position)
     return add_segment(l, l->segment_count, *position, 1);
 }
 
-static enum result delete_one(struct list *l, uint64_t position)
+/* The records of [position, position + count), which no segment has any more, and where it is long never will have. */
+static enum result drop_run(struct list *l, uint64_t position, uint64_t count)
 {
-    struct engine_key key;
-    enum result r = list_piece_key(l, position, &key);
-    return r == RES_OK ? piece_delete(&l->e, &key) : r;
-}
-
-/* The records of [position, position + count), which is never written again where it is long. */
-static enum result delete_run(struct list *l, uint64_t position, uint64_t count)
-{
-    enum result r = RES_OK;
-    if (count <= LIST_TOMBSTONES) {
-        for (uint64_t i = 0; r == RES_OK && i < count; i++)
-            r = delete_one(l, position + i);
-        return r;
-    }
-    uint8_t lower[8], upper[8];
-    put_be64(lower, position);
-    put_be64(upper, position + count);
-    return piece_bury(&l->e, SUBSPACE_POSITIONS, slice_of(lower, 8), slice_of(upper, 8));
+    return count <= LIST_TOMBSTONES ? list_pieces_clear(l, position, count) : list_pieces_bury(l, position, count);
 }
 
 /* Takes k positions off the segment at an end. again: they may be used again, which keeps stacks dense; true where their
@@ -316,11 +281,11 @@ enum result list_cut(struct list *l, enum list_end end, uint64_t n)
 {
     while (n) {
         const struct list_segment *s = &l->segments[end == LIST_HEAD ? 0 : l->segment_count - 1];
-        uint64_t k = n < s->count ? n : s->count;
-        enum result r = delete_run(l, end == LIST_HEAD ? s->position : s->position + s->count - k, k);
+        uint64_t k = n < s->count ? n : s->count, first = end == LIST_HEAD ? s->position : s->position + s->count - k;
+        shorten(l, end, k, k <= LIST_TOMBSTONES);
+        enum result r = drop_run(l, first, k);
         if (r != RES_OK)
             return r;
-        shorten(l, end, k, k <= LIST_TOMBSTONES);
         n -= k;
     }
     return RES_OK;
@@ -329,14 +294,15 @@ enum result list_cut(struct list *l, enum list_end end, uint64_t n)
 enum result list_take(struct list *l, enum list_end end, struct slice *value)
 {
     const struct list_segment *s = &l->segments[end == LIST_HEAD ? 0 : l->segment_count - 1];
-    struct engine_key key;
-    enum result r = list_piece_key(l, end == LIST_HEAD ? s->position : s->position + s->count - 1, &key);
-    if (r == RES_OK)
-        r = get_value(l, &key, value);
+    uint64_t position = end == LIST_HEAD ? s->position : s->position + s->count - 1;
+    enum result r = list_piece_get(l, position, value);
     if (r != RES_OK || l->e.count == 1) /* the object goes as a whole */
         return r;
     shorten(l, end, 1, true);
-    return piece_delete(&l->e, &key);
+    if (value->len <= LIST_SHORT && s->count && s->position / LIST_BLOCK <= position / LIST_BLOCK &&
+        (s->position + s->count - 1) / LIST_BLOCK >= position / LIST_BLOCK)
+        return RES_OK; /* its block is still needed */
+    return list_pieces_clear(l, position, 1);
 }
 
 enum result list_split_in(struct list *l, uint64_t index, uint64_t *position)
@@ -369,9 +335,8 @@ enum result list_split_out(struct list *l, uint64_t index)
     uint64_t within;
     size_t at = list_find(l, index, &within);
     struct list_segment *s = &l->segments[at];
-    enum result r = delete_one(l, s->position + within);
-    if (r != RES_OK)
-        return r;
+    uint64_t position = s->position + within;
+    enum result r = RES_OK;
     note_change(l, at);
     if (s->count == 1) {
         remove_segment(l, at);
@@ -384,7 +349,7 @@ enum result list_split_out(struct list *l, uint64_t index)
         if (rest)
             r = add_segment(l, at + 1, rest_position, rest);
     }
-    return r;
+    return r == RES_OK ? list_pieces_clear(l, position, 1) : r;
 }
 
 /* Copies segments at and at + 1 into one at fresh positions. */
@@ -401,18 +366,17 @@ static enum result join_two(struct list *l, size_t at)
     if (r != RES_OK)
         return r;
     uint64_t to = l->fresh;
-    while ((r = list_cursor_next(&w)) == RES_OK && (r = list_piece_put(l, to, w.value)) == RES_OK)
+    while ((r = list_cursor_next(&w)) == RES_OK && (r = list_piece_put(l, to, w.value, true)) == RES_OK)
         to++;
     list_cursor_close(&w);
     if (r != RES_NOT_FOUND)
-        return r;
-    if ((r = delete_run(l, a.position, a.count)) != RES_OK || (r = delete_run(l, b.position, b.count)) != RES_OK)
         return r;
     l->segments[at] = (struct list_segment){l->fresh, total};
     l->fresh = to;
     remove_segment(l, at + 1);
     note_change(l, at);
-    return RES_OK;
+    r = drop_run(l, a.position, a.count);
+    return r == RES_OK ? drop_run(l, b.position, b.count) : r;
 }
 
 enum result list_join(struct list *l)

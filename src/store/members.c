@@ -31,7 +31,13 @@ uint64_t member_h40(const struct elements *e, struct slice member)
 
 size_t member_key(const struct elements *e, struct slice member, uint8_t out[MEMBER_KEY_MAX], bool *is_long)
 {
-    put_h40(out, member_h40(e, member));
+    return member_key_of(e, member, member_h40(e, member), out, is_long);
+}
+
+size_t member_key_of(const struct elements *e, struct slice member, uint64_t h40, uint8_t out[MEMBER_KEY_MAX],
+                     bool *is_long)
+{
+    put_h40(out, h40);
     *is_long = member.len > MEMBER_INLINE;
     if (unlikely(*is_long)) {
         memcpy(out + H40_BYTES, member.data, LONG_PREFIX);
@@ -180,6 +186,16 @@ enum result member_walk_open(struct member_walk *w, struct elements *e, int iter
     if (!e->pieces)
         return RES_OK;
     return piece_iter(e, SUBSPACE_MEMBERS, slice_of(NULL, 0), slice_of(NULL, 0), iter_flags, &w->it);
+}
+
+enum result member_walk_open_range(struct member_walk *w, struct elements *e, uint64_t from, uint64_t to)
+{
+    uint8_t lower[H40_BYTES], upper[H40_BYTES];
+    put_h40(lower, from);
+    put_h40(upper, to); /* H40_END is no h40, and means none */
+    *w = (struct member_walk){.e = e};
+    return piece_iter(e, SUBSPACE_MEMBERS, slice_of(lower, sizeof lower),
+                      slice_of(upper, to < H40_END ? sizeof upper : 0), 0, &w->it);
 }
 
 void member_walk_close(struct member_walk *w)

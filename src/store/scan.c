@@ -76,21 +76,30 @@ enum result keys_walk(struct call *c, uint32_t keyspace, uint64_t from, uint64_t
     return r == RES_NOT_FOUND ? RES_OK : r;
 }
 
-enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg)
+enum result store_scan_begin(struct call *c, uint32_t db, uint32_t *keyspace)
 {
-    uint32_t keyspace;
-    enum result r = store_keyspace(c, db, &keyspace);
-    if (r != RES_OK)
-        return r;
+    return store_keyspace(c, db, keyspace);
+}
+
+enum result store_scan_step(struct call *c, uint32_t keyspace, uint64_t *cursor, uint64_t count, store_scan_fn *each,
+                            void *arg)
+{
     if (*cursor >= POINT_END) {
         *cursor = 0;
         return RES_OK;
     }
     struct key_walk walk = {.count = count ? count : 1, .may_stop = true, .each = each, .arg = arg};
-    r = keys_walk(c, keyspace, *cursor, POINT_END, &walk);
+    enum result r = keys_walk(c, keyspace, *cursor, POINT_END, &walk);
     if (r == RES_OK)
         *cursor = walk.next >= POINT_END ? 0 : walk.next;
     return r;
+}
+
+enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg)
+{
+    uint32_t keyspace;
+    enum result r = store_scan_begin(c, db, &keyspace);
+    return r == RES_OK ? store_scan_step(c, keyspace, cursor, count, each, arg) : r;
 }
 
 enum result store_each_key(struct call *c, uint32_t db, store_scan_fn *each, void *arg)

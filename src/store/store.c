@@ -13,6 +13,7 @@ enum result store_open(struct shard *shard, const struct store_options *options,
     s->seed = (struct hash_seed){identity->seed[0], identity->seed[1]};
     s->databases = options->databases ? options->databases : 16;
     s->object_epoch = identity->boot_epoch;
+    os_mutex_init(&s->ahead_lock);
     shard_set_store(shard, s);
     enum result r = sampler_open(s);
     if (r == RES_OK)
@@ -44,6 +45,6 @@ void store_close(struct shard *shard)
     ttl_close(s);
     db_maps_close(s);
     shard_set_store(shard, NULL);
-    buf_fini(&s->drawn.bytes);
+    ahead_close(s);
     free(s);
 }

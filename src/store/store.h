@@ -157,6 +157,10 @@ struct store_scan_entry {
 typedef enum result store_scan_fn(struct call *c, void *arg, const struct store_scan_entry *entry);
 enum result store_scan(struct call *c, uint32_t db, uint64_t *cursor, uint64_t count, store_scan_fn *each, void *arg)
     MUST_CHECK;
+/* The same in steps, also when the run does not look at databases any more (call_stream): the keyspace is that of db now. */
+enum result store_scan_begin(struct call *c, uint32_t db, uint32_t *keyspace) MUST_CHECK;
+enum result store_scan_step(struct call *c, uint32_t keyspace, uint64_t *cursor, uint64_t count, store_scan_fn *each,
+                            void *arg) MUST_CHECK;
 /* Every key that is alive. RES_WOULD_BLOCK where it takes too long: for CMD_LONG commands. */
 enum result store_each_key(struct call *c, uint32_t db, store_scan_fn *each, void *arg) MUST_CHECK;
 /* A key drawn uniformly among those alive, in c->arena; *found = false when there is none. */

@@ -4,9 +4,10 @@
 
 #include <stdatomic.h>
 
-#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "os/thread.h"
+#include "store/ahead.h"
 #include "store/meta.h"
 #include "store/store.h"
 
@@ -41,16 +42,6 @@ struct db_map_ring {
 struct expiry;
 struct sampler;
 
-/* Members of one set drawn ahead for SPOP (draw.c): by the latch holder only. */
-#define DRAWN_MOST 128
-struct drawn_ahead {
-    uint64_t id, count; /* the object, and how many members it had left behind the pop before */
-    uint32_t at, n;     /* the next, in order; how many */
-    uint8_t order[DRAWN_MOST];
-    uint32_t ends[DRAWN_MOST]; /* of each in bytes */
-    struct buf bytes;
-};
-
 struct store {
     struct shard *shard;
     struct hash_seed seed;
@@ -61,8 +52,9 @@ struct store {
     struct db_map_ring maps;
     struct expiry *expiry;
     struct sampler *sampler;
-    struct drawn_ahead drawn;
-    _Atomic uint32_t *last_use; /* recency.c */
+    struct os_mutex ahead_lock;
+    struct ahead ahead[AHEAD_SLOTS]; /* ahead.h */
+    _Atomic uint32_t *last_use;      /* recency.c */
     struct idle_note *idle_notes;
     _Atomic uint64_t *avg_ttl; /* by database number; ttl.c */
 };
@@ -133,6 +125,10 @@ static inline void recency_touch(const struct call *c, const struct store_key *k
 }
 enum result recency_open(struct store *s) MUST_CHECK;
 void recency_close(struct store *s);
+
+/* ---- what is taken next (ahead.c) ---- */
+
+void ahead_close(struct store *s);
 
 /* ---- strings in pieces (pieces.c) ---- */
 

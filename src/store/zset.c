@@ -9,16 +9,31 @@
 
 #include "store/zset_priv.h"
 
+static struct slice minus_zero_mark(double score)
+{
+    static const uint8_t mark = 1;
+    return slice_of(&mark, score == 0 && signbit(score));
+}
+
 static enum result put_order(struct zset *z, struct zset_entry e)
 {
-    static const uint8_t minus_zero = 1;
     uint8_t element[ZSET_KEY_MAX];
     struct engine_key key;
     bool is_long;
     size_t len = zset_order_key(z, e, element, &is_long);
-    struct element piece = {.key = e.member, .value = slice_of(&minus_zero, e.score == 0 && signbit(e.score))};
+    struct element piece = {.key = e.member, .value = minus_zero_mark(e.score)};
     enum result r = piece_key(&z->e, SUBSPACE_SCORES, slice_of(element, len), &key);
     return r == RES_OK ? piece_put(&z->e, &key, &piece, is_long) : r;
+}
+
+/* The same of a sorted set that has just been made. */
+static enum result put_new_order(struct zset *z, struct zset_entry e)
+{
+    uint8_t element[ZSET_KEY_MAX];
+    bool is_long;
+    size_t len = zset_order_key(z, e, element, &is_long);
+    struct element piece = {.key = e.member, .value = minus_zero_mark(e.score)};
+    return piece_put_new(&z->e, SUBSPACE_SCORES, slice_of(element, len), &piece, is_long);
 }
 
 static enum result delete_order(struct zset *z, struct zset_entry e)
@@ -49,7 +64,7 @@ enum result zset_open(struct zset *z, struct call *c, struct object *o, struct z
     enum result r = elements_open(&z->e, c, o, &elements_of_zset);
     z->limits = limits;
     z->entry = NULL;
-    z->hints_changed = false;
+    z->hints_changed = z->took_ends = z->spoils_ends = false;
     z->hints = (struct zset_hints){.low_len = 0};
     if (r == RES_OK && !o->exists)
         z->e.encoding = ENCODING_LISTPACK;
@@ -142,7 +157,9 @@ static enum result put_in_pieces(struct zset *z, struct zset_member *m, struct z
     struct zset_entry was = {m->score, e.member};
     bool moves = !m->found || zset_order_of(m->score) != zset_order_of(e.score), found = m->found;
     enum result r = RES_OK;
+    zset_note_change(z, e);
     if (found && moves) {
+        zset_note_change(z, was);
         r = delete_order(z, was);
         if (r == RES_OK)
             r = zset_tree_change(z, was, -1);
@@ -198,6 +215,8 @@ enum result zset_remove(struct zset *z, struct zset_entry e)
         r = delete_order(z, e);
     if (r == RES_OK)
         r = zset_tree_change(z, e, -1);
+    if (!z->took_ends)
+        zset_note_change(z, e);
     z->e.count--;
     z->e.bytes -= e.member.len + 8;
     z->e.touched = true;
@@ -212,36 +231,81 @@ enum result zset_close(struct zset *z)
         uint8_t bytes[ZSET_HINTS_MAX];
         elements_set_hints(&z->e, slice_of(bytes, zset_hints_encode(&z->hints, bytes)));
     }
-    return elements_finish(&z->e);
+    enum result r = zset_keep_ends(z);
+    return r == RES_OK ? elements_finish(&z->e) : r;
+}
+
+#define STORE_ASK 64 /* elements between two questions whether the run takes too long */
+
+static enum result ask(struct zset *z, size_t i)
+{
+    return i % STORE_ASK == STORE_ASK - 1 && call_too_long(z->e.c) ? RES_WOULD_BLOCK : RES_OK;
+}
+
+static bool fit_inline(const struct zset_entry *entries, size_t n)
+{
+    size_t room = ELEMENTS_INLINE_BYTES;
+    if (n > ELEMENTS_INLINE_COUNT)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        size_t size = 1 + varint_size(entries[i].member.len) + entries[i].member.len + 1 + sizeof entries[i].score;
+        if (size > room)
+            return false;
+        room -= size;
+    }
+    return true;
+}
+
+static enum result store_inline(struct zset *z, const struct zset_entry *entries, size_t n)
+{
+    enum result r = RES_OK;
+    for (size_t i = 0; r == RES_OK && i < n; i++) {
+        struct inline_place end = inline_end(&z->e);
+        struct element in = {.key = entries[i].member, .value = slice_of(&entries[i].score, sizeof entries[i].score)};
+        r = inline_insert(&z->e, &end, &in);
+    }
+    return r;
+}
+
+/* Each index in its own order. */
+static enum result store_pieces(struct zset *z, const struct zset_entry *entries, const struct member_order *order)
+{
+    enum result r = elements_spill(&z->e);
+    for (size_t i = 0; r == RES_OK && i < order->count; i++) {
+        const struct zset_entry *e = &entries[order->at[i].index];
+        struct element in = {.key = e->member, .value = slice_of(&e->score, sizeof e->score)};
+        r = member_put_new(&z->e, order->at[i].h40, &in);
+        if (r == RES_OK)
+            r = ask(z, i);
+    }
+    for (size_t i = 0; r == RES_OK && i < order->count; i++) {
+        r = put_new_order(z, entries[i]);
+        if (r == RES_OK)
+            r = ask(z, i);
+    }
+    return r;
 }
 
 enum result zset_store(struct call *c, struct object *o, struct zset_entry *entries, size_t n,
-                       enum object_encoding encoding)
+                       enum object_encoding encoding, const struct member_order *order)
 {
     struct zset z = {.entry = NULL};
+    struct member_order own;
+    bool twins = false, fit = fit_inline(entries, n);
     enum result r = RES_OK;
-    assert(n);
+    assert(n && (!order || order->count == n));
     zset_sort(entries, n);
-    elements_replace(&z.e, c, o, &elements_of_zset, encoding);
-    if (n > ELEMENTS_INLINE_COUNT)
-        r = elements_spill(&z.e);
-    for (size_t i = 0; r == RES_OK && i < n; i++) {
-        struct zset_entry e = entries[i];
-        if (encoding == ENCODING_LISTPACK && e.score == 0)
-            e.score = 0;
-        uint8_t value[8];
-        memcpy(value, &e.score, 8);
-        struct element in = {.key = e.member, .value = slice_of(value, 8)};
-        if (z.e.pieces) {
-            r = member_add(&z.e, &in);
-            if (r == RES_OK)
-                r = put_order(&z, e);
-        } else {
-            struct inline_place end = inline_end(&z.e);
-            r = inline_insert(&z.e, &end, &in);
-        }
-        if (i % 64 == 63 && r == RES_OK && call_too_long(c))
-            r = RES_WOULD_BLOCK;
+    for (size_t i = 0; encoding == ENCODING_LISTPACK && i < n; i++)
+        if (entries[i].score == 0)
+            entries[i].score = 0; /* see zset_put */
+    if (!fit && !order) {
+        order = &own;
+        r = member_order(c, &(struct member_names){&entries->member, sizeof *entries}, n, &own, &twins);
+        if (r != RES_OK)
+            return r;
     }
+    assert(!twins);
+    elements_replace(&z.e, c, o, &elements_of_zset, encoding);
+    r = fit ? store_inline(&z, entries, n) : store_pieces(&z, entries, order);
     return r == RES_OK ? elements_finish(&z.e) : r;
 }

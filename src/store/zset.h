@@ -71,6 +71,7 @@ struct zset {
     struct zset_entry *entry; /* inline: in order; NULL: they have changed since */
     struct zset_hints hints;  /* pieces */
     bool hints_changed;
+    bool took_ends, spoils_ends; /* zset_ends.c */
 };
 
 /* o comes from store_read or store_write: missing, or a sorted set. It outlives z. */
@@ -98,15 +99,18 @@ void zset_expect(struct zset *z, uint64_t elements, size_t member_len);
 enum result zset_put(struct zset *z, struct zset_member *m, double score) MUST_CHECK;
 /* Removes an element that is there; e may be what a cursor shows. */
 enum result zset_remove(struct zset *z, struct zset_entry e) MUST_CHECK;
+/* The n elements at an end (down: the highest first), for a caller who removes them all and does nothing else to the set;
+ * their members live until the run ends. RES_NOT_FOUND: too many for this, or it has other ways: look for them. */
+enum result zset_take_ends(struct zset *z, bool down, uint64_t n, struct zset_entry *out) MUST_CHECK;
 /* Nothing is left below e (low) or above it: the next search starts there, not in what was removed. */
 void zset_remember_end(struct zset *z, struct zset_entry e, bool low);
 /* Makes the changes those of the object, which is deleted when it is empty. To be called after the last change; z is
  * not to be used afterwards. The caller tells the events. */
 enum result zset_close(struct zset *z) MUST_CHECK;
 /* Replaces whatever o (from store_write) is by these elements, whose members are distinct and live as long as the run;
- * there is at least one. Sorts them. */
+ * there is at least one. Sorts them. order: of their members when they have been sorted; NULL: not known. */
 enum result zset_store(struct call *c, struct object *o, struct zset_entry *entries, size_t n,
-                       enum object_encoding encoding) MUST_CHECK;
+                       enum object_encoding encoding, const struct member_order *order) MUST_CHECK;
 /* What Redis converts a result of n elements to, the longest of which has longest bytes. */
 enum object_encoding zset_encoding_for(struct zset_limits limits, uint64_t n, size_t longest);
 void zset_sort(struct zset_entry *entries, size_t n);

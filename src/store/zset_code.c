@@ -24,9 +24,24 @@ int zset_entry_cmp(const void *a, const void *b)
     return slice_cmp(x->member, y->member);
 }
 
+/* What comes from another sorted set is in order already, or in the opposite one, as Redis writes them down. */
+static bool in_order(struct zset_entry *entries, size_t n)
+{
+    bool down = n > 1 && zset_entry_cmp(&entries[1], &entries[0]) < 0;
+    for (size_t i = 1; i < n; i++)
+        if ((zset_entry_cmp(&entries[i], &entries[i - 1]) < 0) != down)
+            return false;
+    for (size_t i = 0; down && i < n / 2; i++) {
+        struct zset_entry swap = entries[i];
+        entries[i] = entries[n - 1 - i];
+        entries[n - 1 - i] = swap;
+    }
+    return true;
+}
+
 void zset_sort(struct zset_entry *entries, size_t n)
 {
-    if (n > 1)
+    if (!in_order(entries, n))
         qsort(entries, n, sizeof *entries, zset_entry_cmp);
 }
 

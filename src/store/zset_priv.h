@@ -37,6 +37,13 @@ enum result zset_hints_decode(struct slice bytes, struct zset_hints *out) MUST_C
 
 int zset_entry_cmp(const void *a, const void *b); /* for qsort */
 
+/* ---- lists of the ends (zset_ends.c) ---- */
+
+/* This run puts or removes an element. */
+void zset_note_change(struct zset *z, struct zset_entry e);
+/* After the last change: if what this run has done leaves the list of an end right, it stays. */
+enum result zset_keep_ends(struct zset *z) MUST_CHECK;
+
 /* ---- counting (zset_count.c) ---- */
 
 /* Keeps the counted tree, if there is one, right about an element that comes (1) or goes (-1). */

@@ -1,231 +1,166 @@
 #!/usr/bin/python3
-"""SIGKILL under load with `appendfsync always`: nothing acknowledged is lost, no batch is torn, DBSIZE is exact.
+"""SIGKILL under load: nothing acknowledged is lost, no batch is torn, DBSIZE is exact, with settings that are drawn anew for
+each start (tests/lib/writers.py is the model). The server is killed at a random moment, or by strace when it is about to do a
+certain system call for the n-th time (POINTS), and sometimes again while it recovers.
 
-Eight writers, each with a connection and keys of its own, send pipelines of SET, DEL, INCR, APPEND, MSET over a group of keys, expiring
-and large values, changes of hashes, sets, sorted sets and lists, small and in pieces, and transactions of several of these,
-which are there whole or not at all. A writer knows the state after each of its commands, and which commands have been acknowledged. The server
-is killed at a random moment, sometimes again while it recovers. Afterwards a writer's keys must be in the state after
-some command of its order that is not older than the last one acknowledged: all of them at once, since each writer's
-commands were committed in order.
+KILL_SEED repeats a run's draws, KILL_CYCLES says how many there are, VARVE_ENGINE chooses the engine.
 """
 import os
 import random
-import threading
+import shutil
+import subprocess
 import time
 
-import resp
 import server
 import tap
+import writers
 
 WRITERS = 8
-GROUP = 5
+# System calls at which the server is killed, when a thread comes to one for the n-th time, and the largest n: files for tables,
+# manifest and log come to be, get their names, are filled, made durable, read, and go.
+POINTS = {
+    'a file is made or opened': ('openat', 60),
+    'a file gets its name': ('rename,renameat,renameat2', 12),
+    'a file is removed': ('unlink,unlinkat', 12),
+    'something is synced': ('fsync,fdatasync,sync_file_range,msync', 60),
+    'something is written': ('pwrite64,pwritev,pwritev2', 400),
+    'space is given to a file, or taken': ('fallocate,ftruncate', 40),
+    'a file is closed': ('close', 60),
+    'something is read': ('pread64,preadv,preadv2', 200),
+}
 
 
-class Writer(threading.Thread):
-    """Sends numbered commands until the server dies; `states` has the state after each command that may count."""
+def draw_settings(rng):
+    """Settings for one start; a data directory goes from any of them to any other."""
+    choices = {
+        'appendfsync': ['always', 'always', 'everysec', 'no'],
+        'memtable-size': ['256kb', '512kb', '1mb', '8mb', '0'],
+        'memtables-max': ['2', '3', '6'],
+        'table-size': ['64kb', '256kb', '16mb'],
+        'block-size': ['512', '4kb', '32kb'],
+        'base-level-size': ['0', '128kb', '4mb'],
+        'compression-per-level': ['none', 'none', 'none lz4', 'lz4 zstd', 'none zstd:1'],
+        'cache-size': ['0', '64kb', '1mb'],
+        'maxmemory': ['0', '256mb'],
+        'max-open-tables': ['0', '16'],
+        'compaction-threads': ['1', '2', '4'],
+        'pool-threads': ['2', '4', '16'],
+        'io-threads': ['1', '2', '4'],
+        'log-segment-size': ['256kb', '2mb', '64mb'],
+        'log-buffer-size': ['256kb', '1mb', '16mb'],
+        'replay-time': ['10', '200', '5000'],
+        'disk-reserve': ['0', '1mb'],
+    }
+    return [word for name, values in choices.items() for word in ('--' + name, rng.choice(values))]
 
-    def __init__(self, number, port, seed, state):
-        super().__init__()
-        self.number, self.port, self.rng = number, port, random.Random(seed)
-        self.states = [dict(state)]  # after the last acknowledged command, then after each one in flight
-        self.acknowledged = 0
-        self.error = None
 
-    def key(self, name):
-        return b'w%d:%s' % (self.number, name)
+def may_trace():
+    """strace works here, and the server under it."""
+    return (not tap.SANITIZER and shutil.which('strace') is not None and
+            subprocess.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=openat', 'true'],
+                           stderr=subprocess.DEVNULL, check=False).returncode == 0)
 
-    def step(self, state):
-        """Requests that count as one, and the state behind them: a command, or a transaction, some of them large."""
-        if self.rng.randrange(10):
-            words, state = self.command(state)
-            return [words], state
-        requests = [[b'MULTI']]
-        for _ in range(self.rng.choice([1, 2, 5, 20, 100])):
-            words, state = self.command(state)
-            requests.append(words)
-        return requests + [[b'EXEC']], state
 
-    def command(self, state):
-        """A random command and the state behind it."""
-        rng, state = self.rng, dict(state)
-        if rng.randrange(3) == 0:
-            return self.collection(state)
-        kind = rng.randrange(100)
-        key = self.key(b'k%d' % rng.randrange(200))
-        if kind < 45:
-            value = rng.randbytes(rng.choice([0, 3, 20, 100, 300, 1000]))
-            state[key] = value
-            return [b'SET', key, value], state
-        if kind < 60:
-            state.pop(key, None)
-            return [b'DEL', key], state
-        if kind < 75:
-            counter = self.key(b'n%d' % rng.randrange(5))
-            state[counter] = b'%d' % (int(state.get(counter, b'0')) + 1)
-            return [b'INCR', counter], state
-        if kind < 80:
-            key = self.key(b'a%d' % rng.randrange(5))
-            piece = rng.randbytes(rng.choice([1, 100, 3000]))
-            if len(state.get(key, b'')) > 60000:
-                state.pop(key)
-                return [b'DEL', key], state
-            state[key] = state.get(key, b'') + piece
-            return [b'APPEND', key, piece], state
-        if kind < 82:
-            value = rng.randbytes(rng.choice([20000, 100000]))
-            state[key] = value
-            return [b'SET', key, value, b'EX', b'100000'], state
-        value = rng.randbytes(rng.choice([8, 500]))
-        group = [self.key(b'g%d' % i) for i in range(GROUP)]
-        state.update((k, value) for k in group)
-        return [b'MSET'] + [x for k in group for x in (k, value)], state
-
-    def collection(self, state):
-        """A change of a hash, set, sorted set or list, as `command` has it."""
-        rng = self.rng
-        kind = rng.choice('hszl')
-        key = self.key(b'%s%d' % (kind.encode(), rng.randrange(3)))
-        value = {'h': dict, 's': set, 'z': dict, 'l': list}[kind](state.get(key, ()))
-        some = [b'm%d' % rng.randrange(400) for _ in range(rng.choice([1, 1, 2, 60]))]
-        if rng.randrange(60) == 0:
-            value.clear()
-            words = [b'DEL', key]
-        elif kind == 'l':
-            words, value = self.list_change(key, value, some)
-        elif rng.randrange(3) == 0:
-            words = [{'h': b'HDEL', 's': b'SREM', 'z': b'ZREM'}[kind], key, *some]
-            for member in some:
-                if kind == 's':
-                    value.discard(member)
-                else:
-                    value.pop(member, None)
-        elif kind == 's':
-            words = [b'SADD', key, *some]
-            value.update(some)
-        else:
-            pairs = [(member, b'%d' % rng.randrange(1000)) for member in some]
-            value.update(pairs)
-            words = [b'HSET' if kind == 'h' else b'ZADD', key,
-                     *(word for m, n in pairs for word in ((m, n) if kind == 'h' else (n, m)))]
-        if value:
-            state[key] = value
-        else:
-            state.pop(key, None)
-        return words, state
-
-    def list_change(self, key, value, some):
-        what = self.rng.choice([b'RPUSH', b'RPUSH', b'LPUSH', b'LPOP', b'RPOP', b'LTRIM'])
-        if what == b'RPUSH':
-            return [what, key, *some], value + some
-        if what == b'LPUSH':
-            return [what, key, *some], some[::-1] + value
-        if what == b'LPOP':
-            return [what, key], value[1:]
-        if what == b'RPOP':
-            return [what, key], value[:-1]
-        return [what, key, b'1', b'300'], value[1:301]
-
-    def read_collections(self, c):
-        found = {}
-        for i in range(3):
-            h, s, z, l = (self.key(b'%s%d' % (kind, i)) for kind in (b'h', b's', b'z', b'l'))
-            pairs = c.must('HGETALL', h)
-            found[h] = dict(zip(pairs[::2], pairs[1::2]))
-            found[s] = set(c.must('SMEMBERS', s))
-            pairs = c.must('ZRANGE', z, 0, -1, 'WITHSCORES')
-            found[z] = dict(zip(pairs[::2], pairs[1::2]))
-            tap.eq(c.must('ZCARD', z), len(found[z]))
-            found[l] = c.must('LRANGE', l, 0, -1)
-            tap.eq(c.must('LLEN', l), len(found[l]))
-        return {key: value for key, value in found.items() if value}
-
-    def run(self):
+def end(s):
+    """SIGKILL for the server, also when it is strace that was started."""
+    children = []
+    if s.wrapper and s.process:
         try:
-            with resp.Connection(port=self.port) as c:
-                while True:
-                    batch = []
-                    for _ in range(self.rng.choice([1, 1, 4, 30])):
-                        requests, state = self.step(self.states[-1])
-                        batch.append(requests)
-                        self.states.append(state)
-                    c.send_raw(b''.join(resp.encode(*words) for requests in batch for words in requests))
-                    for requests in batch:
-                        for words in requests:
-                            reply = c.read()
-                            if isinstance(reply, resp.Error) or (words[0] == b'EXEC' and reply is None):
-                                raise tap.Failed(f'{words[0]} was answered with {reply}')
-                        self.acknowledged += 1
-                        del self.states[0]
-        except (OSError, resp.Closed):
-            pass  # the kill
-        except BaseException as error:
-            self.error = error
-
-    def verify(self, c):
-        """Compare with what the server has now; returns the state it is in."""
-        names = sorted({k for s in self.states for k in s} | {self.key(b'k%d' % i) for i in range(200)})
-        found = {k: v for k, v in zip(names, c.must('MGET', *names)) if v is not None}
-        found.update(self.read_collections(c))
-        for state in self.states:
-            if state == found:
-                return found
-        best = min(self.states, key=lambda s: sum(s.get(k) != found.get(k) for k in names))
-        wrong = [k for k in names if best.get(k) != found.get(k)]
-        raise tap.Failed(f'writer {self.number}: {self.acknowledged} acknowledged, {len(self.states) - 1} in flight; no state '
-                         f'fits, the nearest differs in {len(wrong)} keys: {wrong[:5]}')
+            with open(f'/proc/{s.pid}/task/{s.pid}/children', encoding='ascii') as f:
+                children = [int(word) for word in f.read().split()]
+        except FileNotFoundError:
+            pass
+    for pid in children:
+        try:
+            os.kill(pid, 9)
+        except ProcessLookupError:
+            pass
+    if s.process:
+        if not children:
+            s.send_signal(9)
+        s.reap()
+    s.wrapper = []
 
 
-def count_by_scan(c):
-    cursor, found = b'0', set()
-    while True:
-        cursor, part = c.must('SCAN', cursor, 'COUNT', 1000)
-        found.update(part)
-        if cursor == b'0':
-            return len(found)
+class Run:
+    """Cycles over one data directory."""
+
+    def __init__(self, rng, options):
+        self.rng, self.options = rng, options
+        self.points = options is None and may_trace()
+        self.states = [{} for _ in range(WRITERS)]
+        self.cycle = self.acknowledged = 0
+        self.struck = {}
+
+    def start(self, s, wait, points=0.0):
+        """Starts it, with that chance to be killed at a point; returns the point's name, or None."""
+        name = None
+        if self.points and self.rng.random() < points:
+            name = self.rng.choice(sorted(POINTS))
+            calls, most = POINTS[name]
+            s.wrapper = ['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=' + calls, '-e',
+                         f'inject={calls}:signal=KILL:when={int(most ** self.rng.random())}']
+        s.args = draw_settings(self.rng) if self.options is None else list(self.options)
+        if os.environ.get('KILL_VERBOSE'):
+            tap.diag(f'cycle {self.cycle}: {name}: {" ".join(s.args)}')
+        s.wait = wait
+        s.start()
+        return name
+
+    def load(self, s, crowd):
+        """Writers at work, until the server is killed."""
+        try:
+            s.wait_ready()
+        except server.ServerError:
+            if s.status not in (-9, 137):
+                raise
+            return  # at its point, before it was ready
+        crowd.start()
+        deadline = time.monotonic() + self.rng.uniform(0.02, 0.5)
+        while time.monotonic() < deadline and s.running():
+            time.sleep(0.005)
+
+    def one(self, s):
+        self.cycle += 1
+        while self.rng.random() < 0.25:  # killed while it recovers
+            self.start(s, wait=False)
+            time.sleep(self.rng.uniform(0, 0.15))
+            end(s)
+        name = self.start(s, wait=False, points=0.4)
+        crowd = writers.Crowd(s, self.rng, self.states)
+        self.load(s, crowd)
+        if name and not s.running():
+            self.struck[name] = self.struck.get(name, 0) + 1
+        end(s)
+        self.acknowledged += crowd.join()
+        self.start(s, wait=True)
+        self.states = crowd.verify()
+        end(s)
 
 
-def cycles(count, *options):
+def cycles(count, options=None):
+    """That many, on one data directory; with these settings, without named points, or with settings that are drawn."""
     seed = int(os.environ.get('KILL_SEED') or random.SystemRandom().randrange(2**32))
     tap.diag(f'seed {seed}')
-    rng = random.Random(seed)
-    states = [{} for _ in range(WRITERS)]
-    total = 0
-    with server.Varved('--appendfsync', 'always', *options) as s:
-        for cycle in range(count):
-            writers = [Writer(i, s.port, rng.random(), states[i]) for i in range(WRITERS)]
-            for w in writers:
-                w.start()
-            time.sleep(rng.uniform(0.02, 0.6))
-            s.kill()
-            for w in writers:
-                w.join()
-                if w.error:
-                    raise w.error
-            while rng.random() < 0.3:  # killed again while it recovers
-                s.wait = False
-                s.start()
-                time.sleep(rng.uniform(0, 0.15))
-                s.kill()
-            s.wait = True
-            s.start()
-            with s.connect() as c:
-                states = [w.verify(c) for w in writers]
-                size = c.must('DBSIZE')
-                tap.eq(size, sum(len(x) for x in states), f'DBSIZE after cycle {cycle}')
-                tap.eq(count_by_scan(c), size, f'keys found by SCAN after cycle {cycle}')
-            total += sum(w.acknowledged for w in writers)
-    tap.diag(f'{count} cycles, {total} commands acknowledged')
-    tap.check(total > count * 50, 'the writers got hardly anything acknowledged: the test shows nothing')
+    run = Run(random.Random(seed), options)
+    with server.Varved(start=False) as s:
+        for _ in range(count):
+            run.one(s)
+    tap.diag(f'{count} cycles, {run.acknowledged} commands acknowledged')
+    for name, times in sorted(run.struck.items()):
+        tap.diag(f'killed when {name}: {times}')
+    tap.check(run.acknowledged > count * 50, 'the writers got hardly anything acknowledged: the test shows nothing')
 
 
 @tap.test
-def what_was_acknowledged_survives_sigkill():
-    cycles(tap.pick(20, 200))
+def what_was_acknowledged_survives_sigkill_with_any_settings():
+    cycles(int(os.environ.get('KILL_CYCLES') or tap.pick(80, 4600)))
 
 
 @tap.test
 def and_with_a_memtable_that_flushes_all_the_time():
-    cycles(tap.pick(10, 100), '--memtable-size', '262144', '--table-size', '65536', '--io-threads', '2')
+    cycles(tap.pick(10, 400), ('--appendfsync', 'always', '--memtable-size', '262144', '--table-size', '65536',
+                               '--io-threads', '2'))
 
 
 if __name__ == '__main__':

@@ -804,6 +804,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         do_dbsize();
     }
-    db = t.session.db = 0;
+    t.session.db = 0;
+    db = 0;
     return 0;
 }

@@ -1,13 +1,14 @@
 /* Log bytes: the reader, the batches, and recovery as a whole. Checksums are not compared in fuzzing builds.
  *
  * The first byte chooses: its low two bits the recovery mode, bit 2 whether a front is opened over the bytes as well. The
- * rest is the content of log 1 of a data directory. Whatever it is: no crash, no byte read outside of it, and what opens
- * closes again. */
+ * rest is the content of log 1 of a data directory, which is read in each format and in none. Whatever it is: no crash, no
+ * byte read outside of it, and what opens closes again. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "front/log_reader.h"
 #include "os/env_memory.h"
@@ -16,19 +17,19 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void read_batches(struct slice payload, uint32_t batches)
+static void read_batches(const struct log_basis *basis, struct slice payload, uint32_t batches)
 {
     struct log_batch b;
     volatile uint64_t sum = 0; /* so that the bytes are read */
-    for (uint32_t i = 0; i < batches && log_batch_take(&payload, &b); i++) {
+    for (uint32_t i = 0; i < batches && log_batch_take(&payload, basis, &b); i++) {
         for (uint64_t k = 0; k < b.counters; k++) {
             struct batch_counter c;
-            log_counter_take(&b.counter_bytes, &c);
+            log_counter_take(&b, &c);
             sum += (uint64_t)c.keys;
         }
         for (uint64_t k = 0; k < b.records; k++) {
             struct batch_record r;
-            log_record_take(&b.record_bytes, &r);
+            log_record_take(&b, &r);
             assert(r.key.bytes.len > 0 && r.key.bytes.len <= ENGINE_KEY_MAX);
             sum += engine_hash(r.key.bytes) + (r.value.len ? r.value.data[r.value.len - 1] : 0);
         }
@@ -36,16 +37,17 @@ static void read_batches(struct slice payload, uint32_t batches)
     (void)sum;
 }
 
-static void read_all(const uint8_t *data, size_t size)
+static void read_all(uint32_t format, const uint8_t *data, size_t size)
 {
-    struct log_reader r = {.number = 1, .len = size, .held = size, .data = malloc(size ? size : 1)};
+    struct log_reader r = {
+        .basis = {.number = 1, .format = format}, .len = size, .held = size, .data = malloc(size ? size : 1)};
     struct log_header h;
     struct slice payload;
     memcpy(r.data, data, size);
     do {
         while (log_reader_next(&r, 0, &h, &payload) == LOG_STEP_RECORD)
             if (h.type == LOG_GROUP)
-                read_batches(payload, h.batches);
+                read_batches(&r.basis, payload, h.batches);
         (void)log_reader_says_durable(&r, r.offset, UINT64_MAX, h.first);
         (void)log_reader_torn(&r);
         r.offset += 8;
@@ -106,9 +108,11 @@ static void recover(const uint8_t *data, size_t size, enum front_recovery mode)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     log_set_level(LOG_NOTHING);
+    checksum32_any = true;
     if (size < 1 || size > 65536)
         return 0;
-    read_all(data + 1, size - 1);
+    for (uint32_t format = 0; format <= LOG_FORMAT_VERSION; format++)
+        read_all(format, data + 1, size - 1);
     if (data[0] & 4)
         recover(data + 1, size - 1, (enum front_recovery)((data[0] & 3) % 3));
     return 0;

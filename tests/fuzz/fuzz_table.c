@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/epoch.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "engine/lsm/table.h"
 #include "os/env_memory.h"
@@ -55,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct errmsg msg;
 
     log_set_level(LOG_NOTHING);
+    checksum32_any = true;
     if (env->ops->open(env, "/t", ENV_READ | ENV_WRITE | ENV_CREATE, &file) != RES_OK)
         abort();
     if (env_write(file, data, size, 0) != RES_OK)

@@ -204,19 +204,26 @@ static void insert(struct front *f, const struct batch_record *r, uint64_t seque
     atomic_store(&f->bucket[r->key.hash % BUCKETS], n);
 }
 
-size_t front_batch_bytes(const struct batch *b)
+size_t front_batch_bytes(const struct front *f, const struct batch *b)
 {
+    (void)f;
     size_t n = 64;
     for (size_t i = 0; i < b->count; i++)
         n += b->records[i].key.bytes.len + b->records[i].value.len + 8;
     return n;
 }
 
+size_t front_batch_max(const struct front *f)
+{
+    (void)f;
+    return FRONT_BATCH_MAX;
+}
+
 enum result front_reserve(struct front *f, const struct batch *b)
 {
     if (atomic_load(&f->frozen))
         return RES_READ_ONLY;
-    if (front_batch_bytes(b) > FRONT_BATCH_MAX + 65536)
+    if (front_batch_bytes(f, b) > FRONT_BATCH_MAX + 65536)
         return RES_INVALID;
     if (atomic_load(&f->refusal))
         return (enum result)atomic_load(&f->refusal);
@@ -226,6 +233,19 @@ enum result front_reserve(struct front *f, const struct batch *b)
     if (f->on_refused)
         f->on_refused(f->on_refused_arg);
     return RES_WOULD_BLOCK;
+}
+
+bool front_reserve_room(struct front *f, size_t bytes, size_t records)
+{
+    (void)bytes;
+    (void)records;
+    return !atomic_load(&f->frozen) && !atomic_load(&f->refusal) && !atomic_load(&f->no_space);
+}
+
+void front_use_room(struct front *f, const struct batch *b)
+{
+    (void)f;
+    (void)b;
 }
 
 static void count(struct front *f, const struct batch *b, uint64_t sequence)

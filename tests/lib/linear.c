@@ -65,6 +65,11 @@ static bool seen_add(struct seen *t, const struct state *s)
     return true;
 }
 
+static bool shows_all(const struct linear_op *o)
+{
+    return o->kind == LINEAR_MGET || o->kind == LINEAR_LOOK || o->kind == LINEAR_EXEC;
+}
+
 /* An expiring register goes at a moment nobody is told: it is taken to be the first at which a result says that it is
  * gone. */
 static bool shows_nil(const struct linear_op *o)
@@ -79,6 +84,10 @@ static bool shows_nil(const struct linear_op *o)
     case LINEAR_DEL:
     case LINEAR_PERSIST:
         return o->result[0] == 0;
+    case LINEAR_CAS:
+        return o->result[0] == 1 && o->first == LINEAR_NIL;
+    case LINEAR_EXEC:
+        return o->first == 1;
     default:
         return false;
     }
@@ -87,7 +96,9 @@ static bool shows_nil(const struct linear_op *o)
 static void expire(const struct linear_op *o, struct state *s)
 {
     for (int i = 0; i < LINEAR_KEYS; i++) {
-        bool nil = o->kind == LINEAR_MGET ? o->result[i] == LINEAR_NIL : i == o->key && shows_nil(o);
+        bool nil = i == o->key && shows_nil(o);
+        if (shows_all(o)) /* of what EXEC itself has written there is always something */
+            nil |= o->result[i] == LINEAR_NIL;
         if (nil && s->expiring >> i & 1) {
             s->reg[i] = LINEAR_NIL;
             s->expiring &= ~(UINT64_C(1) << i);
@@ -127,7 +138,21 @@ static bool apply(const struct linear_op *o, struct state *s)
         s->expiring &= ~bit;
         return !known || o->result[0] == was;
     }
+    case LINEAR_EXEC:
+        *r = old == LINEAR_NIL ? 1 : old + 1;
+        s->reg[linear_next(o->key)] = o->value;
+        s->expiring &= ~(UINT64_C(1) << linear_next(o->key));
+        return !known || (o->first == *r && memcmp(o->result, s->reg, sizeof o->result) == 0);
+    case LINEAR_CAS:
+        if (known && o->result[0] == 0)
+            return true; /* that somebody touched the register is not told by its value */
+        if (old != o->first)
+            return !known;
+        *r = s->reg[linear_next(o->key)] = o->value;
+        s->expiring &= ~(bit | UINT64_C(1) << linear_next(o->key));
+        return true;
     case LINEAR_MGET:
+    case LINEAR_LOOK:
         return !known || memcmp(o->result, s->reg, sizeof o->result) == 0;
     case LINEAR_MSET:
         for (int i = 0; i < LINEAR_KEYS; i++)
@@ -181,10 +206,12 @@ static bool go_on(struct search *x, const struct state *s)
 
 void linear_print(const struct linear_op *o, char *out, size_t room)
 {
-    static const char *const name[] = {"GET", "SET", "SETNX", "INCR", "DEL", "MGET", "MSET", "SETEX", "PERSIST"};
-    int n = snprintf(out, room, "[%llu..%llu] client %d %s %d %lld ->", (unsigned long long)o->called,
-                     (unsigned long long)o->replied, o->client, name[o->kind], o->key, (long long)o->value);
-    for (int i = 0; n > 0 && (size_t)n < room && i < (o->kind == LINEAR_MGET ? LINEAR_KEYS : 1); i++) {
+    static const char *const name[] = {"GET",  "SET",   "SETNX", "INCR", "DEL", "MGET",
+                                       "MSET", "SETEX", "EXEC",  "LOOK", "CAS", "PERSIST"};
+    int n = snprintf(out, room, "[%llu..%llu] client %d %s %d %lld (%lld) ->", (unsigned long long)o->called,
+                     (unsigned long long)o->replied, o->client, name[o->kind], o->key, (long long)o->value,
+                     (long long)o->first);
+    for (int i = 0; n > 0 && (size_t)n < room && i < (shows_all(o) ? LINEAR_KEYS : 1); i++) {
         if (!o->replied)
             n += snprintf(out + n, room - (size_t)n, " ?");
         else if (o->result[i] == LINEAR_NIL)

@@ -502,6 +502,8 @@ static enum result test_watched(struct call *c, void *arg, const struct watch_ke
 static enum result cmd_exec(struct call *c)
 {
     bool broken = session_watch_broken(c->session);
+    if (session_multi_failed(c->session))
+        return reply_error(c->reply, "EXECABORT");
     enum result r = broken ? RES_OK : call_watched(c, test_watched, &broken);
     if (r != RES_OK)
         return r;

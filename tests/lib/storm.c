@@ -20,6 +20,7 @@ struct storm_client {
     struct storm_worker *worker;
     enum client_state state;
     struct linear_op op;
+    int stage; /* of CAS: WATCH, GET, EXEC; the next one is prepared. 0: nothing is */
     int left;
     struct held_reply held[LINEAR_OPS]; /* in their order; a client may go on while its replies are held back */
     int held_count;
@@ -57,6 +58,51 @@ void storm_key(const struct storm *s, int key, char out[160])
     snprintf(out, 160, "%0*dk%d", s->padding + 1, s->group, key);
 }
 
+static bool chance(struct storm_client *c, unsigned permille) { return draw(&c->worker->random) % 1000 < permille; }
+
+/* One command after MULTI; it is answered at once. */
+static void queue(struct storm_client *c, enum mini_command command, const char *args)
+{
+    mini_prepare(&c->mini, command, args);
+    if (chance(c, c->worker->storm->prepared_permille / 2))
+        c->mini.entry = mini_long(command);
+    enum exec_outcome o = mini_run(c->worker->exec, &c->mini);
+    assert(o == EXEC_DONE);
+    (void)o;
+}
+
+/* Queues what the operation consists of, and prepares EXEC. */
+static void begin_transaction(struct storm_client *c)
+{
+    const struct storm *s = c->worker->storm;
+    char key[LINEAR_KEYS][160], args[1000], all[1000];
+    long long v = c->op.value;
+    for (int i = 0; i < LINEAR_KEYS; i++)
+        storm_key(s, i, key[i]);
+    const char *own = key[c->op.key], *next = key[linear_next(c->op.key)];
+    snprintf(all, sizeof all, "%s %s %s %s", key[0], key[1], key[2], key[3]);
+    mini_prepare(&c->mini, MINI_MULTI, "");
+    enum exec_outcome o = mini_run(c->worker->exec, &c->mini);
+    assert(o == EXEC_DONE);
+    (void)o;
+    if (c->op.kind == LINEAR_LOOK) {
+        queue(c, MINI_MGET, all);
+        queue(c, MINI_MGET, all);
+    } else if (c->op.kind == LINEAR_EXEC) {
+        queue(c, MINI_INCR, own);
+        snprintf(args, sizeof args, "%s %lld", next, v);
+        queue(c, MINI_SET, args);
+        queue(c, MINI_MGET, all);
+    } else {
+        snprintf(args, sizeof args, "%s %lld", own, v);
+        queue(c, MINI_SET, args);
+        snprintf(args, sizeof args, "%s %lld", next, v);
+        queue(c, MINI_SET, args);
+    }
+    mini_prepare(&c->mini, MINI_EXEC, "");
+    c->op.called = atomic_fetch_add(&c->worker->storm->moment, 1) + 1;
+}
+
 static void choose(struct storm_client *c)
 {
     static const enum mini_command command[] = {
@@ -70,17 +116,30 @@ static void choose(struct storm_client *c)
         LINEAR_GET, LINEAR_GET,  LINEAR_GET,  LINEAR_SET,  LINEAR_SETNX, LINEAR_INCR,  LINEAR_INCR,    LINEAR_INCR,
         LINEAR_DEL, LINEAR_MGET, LINEAR_MGET, LINEAR_MSET, LINEAR_SETEX, LINEAR_SETEX, LINEAR_PERSIST, LINEAR_PERSIST,
     };
+    static const enum linear_kind transactions[] = {LINEAR_EXEC, LINEAR_EXEC, LINEAR_LOOK, LINEAR_CAS};
     c->op = (struct linear_op){
         .kind = often[r % (w->storm->expiring ? 16 : 12)],
         .key = (int)(r >> 8 & (LINEAR_KEYS - 1)),
         .value = (int64_t)(r >> 16 & 0xffff) + 100,
         .client = (int)c->mini.session.id,
     };
+    if (chance(c, w->storm->transactions_permille))
+        c->op.kind = transactions[r >> 56 & 3];
+    c->stage = 0;
+    if (c->op.kind == LINEAR_EXEC || c->op.kind == LINEAR_LOOK) {
+        begin_transaction(c);
+        return;
+    }
     char args[1000], key[LINEAR_KEYS][160];
     int k = c->op.key;
     long long v = c->op.value;
     for (int i = 0; i < LINEAR_KEYS; i++)
         storm_key(w->storm, i, key[i]);
+    if (c->op.kind == LINEAR_CAS) {
+        c->stage = 1;
+        mini_prepare(&c->mini, MINI_WATCH, key[k]);
+        return;
+    }
     switch (c->op.kind) {
     case LINEAR_SET:
     case LINEAR_SETNX:
@@ -125,19 +184,52 @@ static bool parse_value(const char **p, int64_t *out)
     return end[0] == '\r' && end[1] == '\n';
 }
 
+static bool skip(const char **p, const char *what)
+{
+    size_t len = strlen(what);
+    if (strncmp(*p, what, len) != 0)
+        return false;
+    *p += len;
+    return true;
+}
+
+static bool parse_all(const char **p, int64_t out[LINEAR_KEYS])
+{
+    if (!skip(p, "*4\r\n"))
+        return false;
+    for (int i = 0; i < LINEAR_KEYS; i++)
+        if (!parse_value(p, &out[i]))
+            return false;
+    return true;
+}
+
+static bool parse_exec(struct storm_client *c, const char *p)
+{
+    int64_t again[LINEAR_KEYS];
+    switch (c->op.kind) {
+    case LINEAR_EXEC:
+        return skip(&p, "*3\r\n") && parse_value(&p, &c->op.first) && skip(&p, "+OK\r\n") &&
+               parse_all(&p, c->op.result) && *p == 0;
+    case LINEAR_LOOK:
+        return skip(&p, "*2\r\n") && parse_all(&p, c->op.result) && parse_all(&p, again) && *p == 0 &&
+               memcmp(again, c->op.result, sizeof again) == 0;
+    default:
+        c->op.result[0] = strcmp(p, "*-1\r\n") != 0;
+        return c->op.result[0] == 0 || strcmp(p, "*2\r\n+OK\r\n+OK\r\n") == 0;
+    }
+}
+
 /* False: it is an error, or nothing that this command answers. */
 static bool parse(struct storm_client *c)
 {
     const char *p = mini_reply(&c->mini);
+    if (c->op.kind == LINEAR_EXEC || c->op.kind == LINEAR_LOOK || c->op.kind == LINEAR_CAS)
+        return parse_exec(c, p);
     if (c->op.kind == LINEAR_SET || c->op.kind == LINEAR_SETEX || c->op.kind == LINEAR_MSET)
         return strcmp(p, "+OK\r\n") == 0;
     if (c->op.kind == LINEAR_MGET) {
-        if (strncmp(p, "*4\r\n", 4) != 0)
+        if (!parse_all(&p, c->op.result))
             return false;
-        p += 4;
-        for (int i = 0; i < LINEAR_KEYS; i++)
-            if (!parse_value(&p, &c->op.result[i]))
-                return false;
     } else if (!parse_value(&p, &c->op.result[0])) {
         return false;
     }
@@ -158,20 +250,47 @@ static void record(struct storm *s, const struct held_reply *h, bool left)
 
 /* ---- a client's next step; true: something happened ---- */
 
+static bool is_refusal(const char *reply)
+{
+    return strncmp(reply, "-MISCONF", 8) == 0 || strncmp(reply, "-EXECABORT", 10) == 0;
+}
+
+/* WATCH or GET of CAS has run: on with the next. False: it is over, with what was answered. */
+static bool next_stage(struct storm_client *c)
+{
+    const char *p = mini_reply(&c->mini);
+    char key[160];
+    bool ok = c->stage == 1 ? strcmp(p, "+OK\r\n") == 0 : parse_value(&p, &c->op.first);
+    if (c->stage == 0 || c->stage == 3 || !ok)
+        return false;
+    if (++c->stage == 3) {
+        begin_transaction(c);
+    } else {
+        storm_key(c->worker->storm, c->op.key, key);
+        mini_prepare(&c->mini, MINI_GET, key);
+    }
+    c->state = CLIENT_IDLE;
+    return true;
+}
+
 /* The command has run: its reply is there, and waits for its floor. */
 static void hold(struct storm_client *c)
 {
     struct storm *s = c->worker->storm;
+    if (c->stage && next_stage(c))
+        return;
+    c->stage = 0;
     bool ok = parse(c);
-    if (!ok && !(shard_frozen(s->shard) && strncmp(mini_reply(&c->mini), "-MISCONF", 8) == 0)) {
+    if (!ok && !(shard_frozen(s->shard) && is_refusal(mini_reply(&c->mini)))) {
         s->wrong_reply = true;
         snprintf(s->text, sizeof s->text, "%s", mini_reply(&c->mini));
     }
     /* Where it probably took effect: a commit just below its sequence, the rest just above what it saw. */
     enum linear_kind kind = c->op.kind;
-    bool reads = kind == LINEAR_GET || kind == LINEAR_MGET;
+    bool reads = kind == LINEAR_GET || kind == LINEAR_MGET || kind == LINEAR_LOOK;
     bool changes =
-        !reads && !((kind == LINEAR_SETNX || kind == LINEAR_DEL || kind == LINEAR_PERSIST) && c->op.result[0] == 0);
+        !reads && !((kind == LINEAR_SETNX || kind == LINEAR_CAS || kind == LINEAR_DEL || kind == LINEAR_PERSIST) &&
+                    c->op.result[0] == 0);
     c->op.hint = 2 * (reads ? c->mini.snapshot : c->mini.session.floor) - changes;
     c->held[c->held_count++] = (struct held_reply){c->op, c->mini.session.floor, ok};
     c->left--;
@@ -202,7 +321,8 @@ static bool step(struct storm_client *c, bool woken)
         /* Pipelines and patient clients, and not all at once: rows of every length come up. */
         if (draw(&c->worker->random) % 4 == 0 || (c->held_count && draw(&c->worker->random) % 2))
             return c->held_count == 0;
-        choose(c);
+        if (c->stage == 0)
+            choose(c);
         run(c);
         return true;
     case CLIENT_PARKED:
@@ -361,8 +481,10 @@ bool storm_run(struct storm *s)
     if (s->disturb)
         os_thread_join(&disturber);
     for (int i = 0; i < s->workers; i++) {
-        for (int k = 0; k < s->clients; k++)
+        for (int k = 0; k < s->clients; k++) {
+            session_unwatch(s->shard, &w[i].client[k].mini.session); /* of one that was closed in between */
             mini_client_fini(&w[i].client[k].mini);
+        }
         os_cond_fini(&w[i].cond);
         os_mutex_fini(&w[i].lock);
     }

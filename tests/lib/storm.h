@@ -15,11 +15,12 @@ struct storm {
     /* Set by the test. */
     struct shard *shard;
     uint64_t seed;
-    int workers, clients, ops;  /* clients a worker, operations a client; workers * clients * ops <= LINEAR_OPS */
-    int group;                  /* keys of an earlier group of the same shard are left alone */
-    int padding;                /* bytes before each key, at most 120: to fill memtables */
-    bool expiring;              /* keys with a time of a few ms among the others */
-    unsigned prepared_permille; /* share of the commands that are run as prepared ones whatever they find */
+    int workers, clients, ops;      /* clients a worker, operations a client; workers * clients * ops <= LINEAR_OPS */
+    int group;                      /* keys of an earlier group of the same shard are left alone */
+    int padding;                    /* bytes before each key, at most 120: to fill memtables */
+    bool expiring;                  /* keys with a time of a few ms among the others */
+    unsigned transactions_permille; /* share of operations that are MULTI and EXEC, some of them after WATCH */
+    unsigned prepared_permille;     /* share of the commands that are run as prepared ones whatever they find */
     /* Called again and again by a thread of its own while the workers run, with a random number; last: once more, to
      * leave everything open. May be NULL. */
     void (*disturb)(struct storm *s, uint64_t random, bool last);

@@ -16,7 +16,7 @@
  *
  * Each tap_test() is one test point: it passes when none of the checks inside has failed. Checks may be called by any
  * thread of the test; a failed check prints file, line and values and goes on. tap_require() ends the program, for what
- * the rest cannot do without. tap_long() says whether this is `make check-long`.
+ * the rest cannot do without. tap_run() tells the runs of a CI run apart, for seeds. tap_long() says whether this is `make check-long`.
  */
 #ifndef VARVE_TESTS_LIB_TAP_H
 #define VARVE_TESTS_LIB_TAP_H
@@ -46,6 +46,13 @@
 #endif
 #ifndef TAP_ADDRESS_SANITIZER
 #define TAP_ADDRESS_SANITIZER 0
+#endif
+
+/* 1 in a build with --enable-coverage: a branch need be taken but once. */
+#ifdef VARVE_COVERAGE
+#define TAP_COVERAGE 1
+#else
+#define TAP_COVERAGE 0
 #endif
 
 static int tap_points;
@@ -124,6 +131,13 @@ static inline int tap_done(void)
     printf("1..%d\n", tap_points);
     fflush(stdout);
     return tap_failed_points ? 1 : 0;
+}
+
+/* Which run of the same tests this is: .ci/run makes several, by other compilers, and their seeds shall differ. */
+static inline unsigned tap_run(void)
+{
+    const char *v = getenv("VARVE_TEST_RUN");
+    return v != NULL ? (unsigned)strtoul(v, NULL, 10) : 0;
 }
 
 static inline bool tap_long(void)

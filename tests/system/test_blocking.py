@@ -68,7 +68,7 @@ def what_ends_the_waiting():
         for _ in range(20):
             with s.connect() as gone:
                 gone.send('BLPOP', 'k', '0')  # and closes, before or after it waits
-        wait_until(lambda: blocked(s) == 0, 'clients that are gone wait')
+        wait_until(lambda: (blocked(s), s.info()['connected_clients']) == (0, '2'), 'clients that are gone wait')
         tap.eq(c.must('RPUSH', 'k', '1'), 1)
         tap.eq(c.must('LLEN', 'k'), 1)
 
@@ -107,6 +107,77 @@ def chains_with_clients_that_close():
         tap.eq(sorted(map(int, got)), list(range(count)))
         tap.eq([c.must('EXISTS', q) for q in ('q1', 'q2', 'q3')], [0, 0, 0])
         wait_until(lambda: blocked(s) == 0, 'clients that are gone wait')
+
+
+@tap.test
+def who_was_served_stands_in_the_slow_log_behind_what_woke_it():
+    """As in Redis: with the time it took to run, not to wait."""
+    def check(s):
+        def lines():
+            return [(line[2], b' '.join(line[3])) for line in reversed(c.must('SLOWLOG', 'GET', '-1'))]
+
+        def names():
+            found = [text for _, text in lines()]
+            c.must('SLOWLOG', 'RESET')
+            return [text for text in found if not text.startswith((b'SLOWLOG', b'INFO', b'CONFIG'))]
+
+        def waits(*command):
+            w.send(*command)
+            time.sleep(0.2)
+
+        with s.connect() as c, s.connect() as w:
+            me = w.must('CLIENT', 'ID')
+            c.must('CONFIG', 'SET', 'slowlog-log-slower-than', '0')
+            c.must('SLOWLOG', 'RESET')
+            waits('BLPOP', 'k', '0')
+            c.must('RPUSH', 'k', 'v')
+            w.read()
+            served = next(us for us, text in lines() if text == b'BLPOP k 0')
+            tap.check(served < 150000, f'{served} us')
+            tap.eq(names(), [b'RPUSH k v', b'BLPOP k 0'])
+            waits('BLMOVE', 'k', 'l', 'LEFT', 'LEFT', '0')
+            c.pipeline([('MULTI',), ('RPUSH', 'k', 'v'), ('SLOWLOG', 'RESET'), ('SET', 'x', '1'), ('EXEC',)])
+            w.read()
+            tap.eq(names()[-1], b'BLMOVE k l LEFT LEFT 0')
+            waits('BZPOPMIN', 'z', '0')
+            c.must('CLIENT', 'UNBLOCK', me, 'ERROR')
+            w.read()
+            found = names()
+            tap.eq(len(found), 2, found)  # 7.0 has lost its arguments by then
+            c.must('CONFIG', 'SET', 'slowlog-log-slower-than', '100000')
+            waits('BLPOP', 'k', '0')
+            c.must('RPUSH', 'k', 'v')
+            w.read()
+            tap.eq(names(), [])
+
+    with server.Redis() as s:
+        check(s)
+    for engine in ('lsm', 'memory'):
+        with server.Varved(*OPTIONS, '--engine', engine) as s:
+            check(s)
+
+
+@tap.test
+def what_came_due_during_a_pause_is_counted_when_it_is_read():
+    def check(s):
+        def expired():
+            return int(s.info()['expired_keys'])
+
+        with s.connect() as c, s.connect() as other:
+            before = expired()
+            c.pipeline([('MULTI',), ('SET', 'a', '1', 'PX', '10'), ('SET', 'b', '1', 'PX', '10'),
+                        ('CLIENT', 'PAUSE', '50000', 'WRITE'), ('EXEC',)])
+            wait_until(lambda: other.must('GET', 'a') is None and other.must('GET', 'b') is None, 'they do not expire')
+            time.sleep(0.2)
+            tap.eq([other.must('GET', 'a'), other.must('EXISTS', 'b')], [None, 0])
+            tap.eq(expired(), before)
+            other.pipeline([('CLIENT', 'UNPAUSE'), ('GET', 'a'), ('GET', 'b')])
+            tap.eq(expired(), before + 2)
+
+    with server.Redis() as s:
+        check(s)
+    with server.Varved(*OPTIONS) as s:
+        check(s)
 
 
 if __name__ == '__main__':

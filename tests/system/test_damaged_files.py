@@ -445,7 +445,7 @@ def an_unknown_version_of_a_table_is_refused():
         tap.eq(bytes(data[at:at + 8]), b'VARVESST')
         tap.eq(struct.unpack_from('<I', data, at + 60)[0], checksum(data[at:at + 60], number * GOLDEN + at),
                'the checksum as this test computes it')
-        struct.pack_into('<I', data, at + 8, 2)
+        struct.pack_into('<I', data, at + 8, 3)
         struct.pack_into('<I', data, at + 60, checksum(data[at:at + 60], number * GOLDEN + at))
         with open(path, 'wb') as f:
             f.write(data)
@@ -464,7 +464,7 @@ def an_unknown_version_of_the_log_is_refused():
         number = int(os.path.basename(logs[-1]).split('.')[0])
         salt = mix(number * GOLDEN)
         tap.eq(struct.unpack_from('<I', data, 4)[0], checksum(data[64:120], salt), 'the checksum as this test computes it')
-        struct.pack_into('<I', data, 64, 2)
+        struct.pack_into('<I', data, 64, 3)
         struct.pack_into('<I', data, 4, checksum(data[64:120], salt))
         struct.pack_into('<I', data, 0, checksum(data[4:64], salt))
         with open(logs[-1], 'wb') as f:
@@ -472,7 +472,7 @@ def an_unknown_version_of_the_log_is_refused():
         what, log = d.open()
         tap.eq(what, 'refused')
         tap.matches(log, b'%012d' % number)
-        tap.matches(log, b'version 2')
+        tap.matches(log, b'version 3')
 
 
 @tap.test

@@ -2,7 +2,7 @@
 """The same random commands to redis-server and to varved: the same bytes must come back.
 
 Several connections, half of them RESP3. Most batches are pipelines of one connection at a time over shared keys, SWAPDB, MOVE
-and FLUSHALL among them; in between all connections send at once, each in a database of its own, so that the reactors
+and FLUSHALL among them, rows of them in MULTI and EXEC with watched keys; in between all connections send at once, each in a database of its own, so that the reactors
 run side by side and the answers are still determined. varved runs with a memtable so small that it flushes and
 compacts all the time.
 
@@ -61,12 +61,44 @@ def show_history(history, keys):
         tap.diag('  ' + ' '.join(short(w, 60) for w in command))
 
 
+def elements(data):
+    """The raw replies in an array."""
+    at, found = data.index(b'\r\n') + 2, []
+    while at < len(data):
+        _, end = resp.parse(data, at)
+        found.append(data[at:end])
+        at = end
+    return found
+
+
+def with_transactions(rng, gen, commands):
+    """Some rows of the commands between MULTI and EXEC, of which some watch keys that commands before them may change."""
+    out, at = [], 0
+    while at < len(commands):
+        n = rng.choice([1, 2, 5, 20])
+        row, at = commands[at:at + n], at + n
+        if any(re.match(pattern, b' '.join(c), re.I) for c in row for pattern, *_ in DIFFERENCES):
+            out += row  # what one of the two refuses would make it refuse everything
+            continue
+        if rng.random() < 0.85:
+            out += row
+            continue
+        if rng.random() < 0.4:
+            keys = gen.keys(1, 4, 'any')
+            out += [[b'WATCH'] + keys]
+            row, between = row[len(row) // 2:], row[:len(row) // 2]
+            out += between + ([[b'UNWATCH']] if rng.random() < 0.1 else [])
+        out += [[b'MULTI']] + row + [[rng.choice([b'EXEC'] * 9 + [b'DISCARD'])]]
+    return out
+
+
 class Pair:
     """A connection to each."""
 
     def __init__(self, reference, ours, resp3, history):
         self.reference, self.ours = reference.connect(), ours.connect()
         self.history = history
+        self.queue = None  # commands since MULTI
         self.name = f'connection {reference.port}'
         if resp3:
             self.reference.call('HELLO', 3)
@@ -80,10 +112,27 @@ class Pair:
     def compare(self, commands, want, got):
         for command, a, b in zip(commands, want, got):
             self.history.append(command)
-            if not equal(command, a, b):
-                show_history(self.history, command[1:])
-                raise tap.Failed(f'{" ".join(short(w, 80) for w in command)}: redis-server {short(a)}, varved {short(b)}')
+            name = command[0].upper()
+            if self.queue is not None and name == b'EXEC' and a[:1] == b[:1] == b'*' and a != b:
+                theirs, ours = elements(a), elements(b)
+                tap.eq(len(ours), len(theirs), 'EXEC')
+                for queued, x, y in zip(self.queue, theirs, ours):
+                    self.compare_one(queued, x, y, 'in MULTI: ')
+            else:
+                self.compare_one(command, a, b)
+            if name == b'MULTI' and a == b'+OK\r\n':
+                self.queue = []
+            elif self.queue is not None and a == b'+QUEUED\r\n':
+                self.queue.append(command)
+            elif name in (b'EXEC', b'DISCARD') and len(command) == 1:
+                self.queue = None
         del self.history[:-40000]
+
+    def compare_one(self, command, want, got, where=''):
+        if not equal(command, want, got):
+            show_history(self.history, command[1:])
+            raise tap.Failed(f'{where}{" ".join(short(w, 80) for w in command)}: redis-server {short(want)}, '
+                             f'varved {short(got)}')
 
 
 def full_scan(c, *options):
@@ -148,12 +197,13 @@ def run(total, seed, *options):
             if rng.random() < 0.7:
                 pair = rng.choice(shared)
                 commands = [everywhere.command() for _ in range(rng.choice([1, 5, 60, 200]))]
+                commands = with_transactions(rng, everywhere, commands)
                 pair.both(commands)
                 done += len(commands)
             else:
                 for i, pair in enumerate(private):  # databases may have been swapped: nobody else is at work now
                     pair.both([[b'SELECT', b'%d' % (DATABASES - 1 - i)]])
-                batches = [[at_home.command() for _ in range(100)] for _ in private]
+                batches = [with_transactions(rng, at_home, [at_home.command() for _ in range(100)]) for _ in private]
                 for pair, commands in zip(private, batches):
                     pair.ours.send_raw(b''.join(resp.encode(*c) for c in commands))
                 for pair, commands in zip(private, batches):
@@ -170,7 +220,7 @@ def run(total, seed, *options):
             compare_databases(reference, ours, shared + private)
 
 
-COUNT = int(os.environ.get('DIFFERENTIAL_COMMANDS') or tap.pick(20000, 1000000))
+COUNT = int(os.environ.get('DIFFERENTIAL_COMMANDS') or tap.pick(50000, 2000000))
 SEED = int(os.environ.get('DIFFERENTIAL_SEED') or random.SystemRandom().randrange(2**32))
 SMALL = ['--memtable-size', '262144', '--table-size', '65536', '--io-threads', '2']
 

@@ -347,5 +347,57 @@ def fields_keep_their_expiry():
         tap.eq([c.must('EXISTS', 'h'), c.call('RESTORE', 'h', 0, gone), c.must('EXISTS', 'h')], [0, OK, 0])
 
 
+@tap.test
+def a_transaction_sees_what_it_restored():
+    rng = random.Random(5)
+    with server.Redis() as reference, server.Varved() as ours, reference.connect() as a, ours.connect() as b:
+        for n in (40, 3000, 20000):
+            words = [b'%d-' % i + bytes(rng.choice(b'xyz') for _ in range(rng.choice([3, 20, 127, 128, 129]))) for i in range(n)]
+            a.must('DEL', 'list', 'set', 'hash', 'zset')
+            for i in range(0, n, 1000):
+                part = words[i:i + 1000]
+                a.must('RPUSH', 'list', *part)
+                a.must('SADD', 'set', *part)
+                a.must('HSET', 'hash', *[x for w in part for x in (w, w[::-1])])
+                a.must('ZADD', 'zset', *[x for w in part for x in (b'%.17g' % (rng.random() * 10**rng.randrange(12)), w)])
+            dumps = {key: a.must('DUMP', key) for key in ('list', 'set', 'hash', 'zset')}
+            some, new = rng.sample(words, 20), b'new'
+            script = [('RESTORE', key, 0, dump, 'REPLACE') for key, dump in dumps.items()]
+            script += [('LINDEX', 'list', i) for i in (0, 15, 16, n // 2, -1)] + [('LPUSH', 'list', *some), ('RPUSH', 'list', *some),
+                       ('LRANGE', 'list', 0, 40), ('LRANGE', 'list', -40, -1), ('LPOP', 'list', 30), ('RPOP', 'list', 3), ('LLEN', 'list')]
+            script += [('SMISMEMBER', 'set', *some, new), ('SREM', 'set', some[0]), ('SADD', 'set', some[0], some[1], new), ('SCARD', 'set')]
+            script += [('HMGET', 'hash', *some, new), ('HDEL', 'hash', some[0], new), ('HSET', 'hash', some[1], 'v', new, 'v'), ('HLEN', 'hash')]
+            script += [('ZADD', 'zset', 7, some[1], 8, new), ('ZRANK', 'zset', some[2]), ('ZCARD', 'zset')]
+            script += [('RESTORE', key, 0, dump, 'REPLACE') for key, dump in dumps.items() if n == 3000]  # over what it wrote
+            for c in (a, b):
+                c.must('MULTI')
+                for command in script:
+                    c.must(*command)
+            tap.eq(b.must('EXEC'), a.must('EXEC'), str(n))
+            for key in dumps:
+                tap.eq(value(b, key), value(a, key), f'{key} of {n}')
+        ours.crash()
+        with ours.connect() as again:
+            for key in dumps:
+                tap.eq(value(again, key), value(a, key), f'{key} after a crash')
+
+
+@tap.test
+def one_name_twice_among_thousands_is_found():
+    names = [b'member %d' % i for i in range(5001)] + [b'long' * 200 + b'%d' % i for i in range(50)]
+    with server.Varved() as ours, ours.connect() as c:
+        for first, second in [(0, 1), (0, 5050), (2500, 2501), (5049, 5050)]:
+            twins = list(names)
+            twins[second] = twins[first]
+            for all_, answer in ((names, OK), (twins, BAD)):
+                strings = [rdb.string(x) for x in all_]
+                tap.eq(c.call('RESTORE', 's', 0, rdb.payload(rdb.SET, rdb.strings(all_)), 'REPLACE'), answer)
+                tap.eq(c.call('RESTORE', 'h', 0, rdb.payload(rdb.HASH, rdb.length(len(all_)) + b''.join(x + x for x in strings)),
+                              'REPLACE'), answer)
+                tap.eq(c.call('RESTORE', 'z', 0, rdb.payload(rdb.ZSET, rdb.length(len(all_)) + b''.join(
+                    x + rdb.score(b'%d' % i) for i, x in enumerate(strings))), 'REPLACE'), answer)
+            tap.eq([c.must('SCARD', 's'), c.must('HLEN', 'h'), c.must('ZCARD', 'z')], [len(names)] * 3)
+
+
 if __name__ == '__main__':
     tap.main()

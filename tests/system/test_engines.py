@@ -5,46 +5,28 @@ kvctl convert from each to the next, with nothing that a client could notice.
 Other tests run over another engine by VARVE_ENGINE (tests/lib/server.py); here it is done for those that ask most of one.
 """
 import glob
-import hashlib
 import json
 import os
 import pty
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 
 import server
 import tap
+from directory import KVCTL, SMALL, contents, flip, kvctl, make, scan
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-KVCTL = os.path.join(os.path.dirname(server.VARVED), 'kvctl')
-SMALL = ('--appendfsync', 'everysec', '--memtable-size', '1mb', '--table-size', '256kb', '--log-segment-size', '8mb')
 KEPT = ('lsm', 'btree', 'file')
-
-
-def kvctl(*args):
-    p = subprocess.run([KVCTL, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=240, check=False)
-    return p.returncode, p.stdout.decode(errors='replace'), p.stderr.decode(errors='replace')
-
-
-def contents(folder):
-    """Every file's bytes, hashed; not LMDB's table of readers, which is no data."""
-    found = {}
-    for at, _, names in os.walk(folder):
-        for name in names:
-            if name != 'lock.mdb':
-                with open(os.path.join(at, name), 'rb') as f:
-                    found[os.path.relpath(os.path.join(at, name), folder)] = hashlib.sha256(f.read()).hexdigest()
-    return found
 
 
 # -- whole tests
 
-@tap.cases(('btree: kill -9', 'btree', '../crash/test_kill.py', 'flushes'),
-           ('file: kill -9', 'file', '../crash/test_kill.py', 'flushes'),
+@tap.cases(('btree: kill -9', 'btree', '../crash/test_kill.py', 'any_settings'),
+           ('file: kill -9', 'file', '../crash/test_kill.py', 'any_settings'),
            ('btree: as redis answers', 'btree', 'test_differential.py', None),
            ('file: as redis answers', 'file', 'test_differential.py', None),
            ('memory: as redis answers', 'memory', 'test_differential.py', None),
@@ -56,8 +38,9 @@ def contents(folder):
            ('file: checkpoints', 'file', 'test_checkpoints.py', 'consistent'))
 def another_test_holds(_, engine, script, part):
     command = [sys.executable, os.path.join(HERE, script)] + ([part] if part else [])
-    count = str(tap.pick(8000, 100000))
-    p = subprocess.run(command, env={**os.environ, 'VARVE_ENGINE': engine, 'DIFFERENTIAL_COMMANDS': count},
+    count = str(tap.pick(8000, 1000000))
+    p = subprocess.run(command, env={**os.environ, 'VARVE_ENGINE': engine, 'DIFFERENTIAL_COMMANDS': count,
+                                         'KILL_CYCLES': str(tap.pick(15, 200))},
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = p.stdout.decode(errors='replace')
     tap.check(p.returncode == 0, text[-4000:])
@@ -65,47 +48,6 @@ def another_test_holds(_, engine, script, part):
 
 
 # -- data of all kinds
-
-def fill(c, rng):
-    for _ in range(15):
-        c.pipeline([('SET', f'key:{rng.randrange(6000)}', rng.randbytes(100)) for _ in range(1000)])
-    c.pipeline([('SET', f'expiring:{i}', 'v', 'EX', rng.randrange(10000, 20000)) for i in range(500)])
-    c.pipeline([('SET', f'long:{i}', rng.randbytes(40000)) for i in range(60)])  # private tables when they come together
-    for i in range(5):
-        c.must('HSET', f'hash:{i}', *[x for n in range(800) for x in (f'field:{n}', rng.randbytes(20))])
-        c.must('SADD', f'set:{i}', *[rng.randbytes(30) for n in range(800)])
-        c.must('ZADD', f'zset:{i}', *[x for n in range(800) for x in (rng.randrange(1000), f'member:{n}')])
-        c.must('RPUSH', f'list:{i}', *[rng.randbytes(30) for n in range(800)])
-    c.must('SET', 'huge', rng.randbytes(3000000))  # a private table
-    c.must('DEL', 'long:1', 'hash:1', 'zset:2')
-    c.must('SET', b'L' * 900, 'a long name')
-    c.must('SELECT', 2)
-    c.pipeline([('SET', f'flushed:{i}', 'v') for i in range(500)])
-    c.must('FLUSHDB')
-    c.must('SET', 'other', 'database')
-    c.must('SELECT', 0)
-
-
-def make(engine, folder):
-    with server.Varved('--engine', engine, *SMALL, dir=folder) as s, s.connect() as c:
-        fill(c, random.Random(5))
-        c.must('CONFIG', 'SET', 'appendfsync', 'always')
-        c.must('SET', 'last', 'v')
-        keys = c.must('DBSIZE') + 1
-        s.kill()
-    return keys
-
-
-def scan(c, cursor):
-    """The keys from a cursor on, and the cursor behind the first of the calls."""
-    order, first = [], None
-    while True:
-        cursor, part = c.must('SCAN', cursor, 'COUNT', 500)
-        order += part
-        first = first or (cursor, len(part))
-        if cursor == b'0':
-            return order, first
-
 
 def seen(engine, folder, going_on=None):
     """What clients see: every key's value and expiry, the order in which SCAN goes, the counts. going_on: what was seen
@@ -141,14 +83,6 @@ def check_of_a_killed_server_s_directory_finds_all_well_and_changes_nothing(engi
         got = json.loads(kvctl('--json', 'check', d)[1])
         tap.eq((got['engine'], got['keys'], got['problems']), (engine, keys, 0))
         tap.check(contents(d) == before, 'the directory was changed')
-
-
-def flip(path, offset):
-    with open(path, 'r+b') as f:
-        f.seek(offset)
-        byte = f.read(1)[0]
-        f.seek(offset)
-        f.write(bytes([byte ^ 0x10]))
 
 
 @tap.cases('btree', 'file')
@@ -232,8 +166,11 @@ def convert_refuses_what_it_cannot_do():
             tap.matches(err, why)
             tap.check(not os.path.exists(there), args)
         os.mkdir(there + '.converting')
-        tap.matches(kvctl('convert', here, '--to', 'lsm', there)[2], 'interrupted')
-        os.rmdir(there + '.converting')
+        with open(there + '.converting/letter', 'wb') as f:
+            f.write(b'mine')
+        tap.matches(kvctl('convert', here, '--to', 'lsm', there)[2], 'no conversion')
+        tap.eq(os.listdir(there + '.converting'), ['letter'])
+        shutil.rmtree(there + '.converting')
         with server.Varved('--engine', 'file', *SMALL, dir=here):
             status, _, err = kvctl('convert', here, '--to', 'lsm', there)
             tap.eq(status, 2)
@@ -243,7 +180,52 @@ def convert_refuses_what_it_cannot_do():
         status, _, err = kvctl('convert', here, '--to', 'lsm', there)
         tap.eq(status, 2)
         tap.check(not os.path.exists(there), 'a damaged source made a directory')
-        shutil.rmtree(there + '.converting', ignore_errors=True)
+        tap.check(not os.path.exists(there + '.converting'), 'a leftover')
+
+
+def larger(folder):
+    """A directory whose conversion takes a moment."""
+    with server.Varved('--engine', 'file', '--appendfsync', 'no', dir=folder) as s, s.connect() as c:
+        for i in range(0, tap.pick(200000, 1000000), 1000):
+            c.pipeline([('SET', f'key:{n}', b'v' * 100) for n in range(i, i + 1000)])
+        s.stop()
+
+
+def begin_convert(here, there):
+    """A conversion in its middle."""
+    p = subprocess.Popen([KVCTL, 'convert', here, '--to', 'btree', there], stdin=subprocess.DEVNULL,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    tap.until(lambda: glob.glob(there + '.converting/wal/*.log') or p.poll() is not None, what='a beginning')
+    tap.eq(p.poll(), None)
+    return p
+
+
+@tap.test
+def convert_that_is_interrupted_leaves_nothing_or_what_the_next_one_removes():
+    with tempfile.TemporaryDirectory() as folder:
+        here, there = folder + '/a', folder + '/b'
+        larger(here)
+        before = contents(here)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            p = begin_convert(here, there)
+            p.send_signal(number)
+            tap.matches(p.communicate(timeout=60)[1], rb'interrupted: there is no copy')
+            tap.eq(p.returncode, 2)
+            tap.eq(os.listdir(folder), ['a'])
+        p = begin_convert(here, there)
+        status, _, err = kvctl('convert', here, '--to', 'lsm', there)  # beside it
+        tap.eq(status, 2)
+        tap.matches(err, 'another conversion is at work|in use')
+        tap.eq(p.poll(), None)
+        p.kill()
+        p.communicate(timeout=60)
+        tap.eq(sorted(os.listdir(folder)), ['a', 'b.converting'])
+        status, out, err = kvctl('convert', here, '--to', 'lsm', there)
+        tap.eq(status, 0, err)
+        tap.matches(err, r'b\.converting, which an interrupted conversion had left, is removed')
+        tap.eq(sorted(os.listdir(folder)), ['a', 'b'])
+        tap.eq(kvctl('check', '-q', there), (0, '', ''))
+        tap.check(contents(here) == before, 'the source was changed')
 
 
 @tap.test

@@ -4,7 +4,10 @@ import base64
 import json
 import os
 import random
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -575,6 +578,25 @@ def urllib_as_it_comes():
     tap.eq(ask('GET', '/kv/u'), (200, b'v' * 100000))
     tap.eq(ask('DELETE', '/kv/u'), (200, b''))
     tap.eq(ask('GET', '/kv/u'), (404, b'key not found\n'))
+
+
+@tap.test
+def wrk_as_it_comes():
+    if not shutil.which('wrk'):
+        raise tap.Skip('wrk is not installed')
+    with tempfile.TemporaryDirectory() as d:
+        with open(d + '/put.lua', 'w', encoding='ascii') as f:
+            f.write('local n = 0\n'
+                    'function request() n = (n + 1) % 100; '
+                    'return wrk.format("PUT", "/kv/wrk:" .. n, nil, "value " .. n) end\n'
+                    'function response(status, headers, body) if status ~= 200 or body ~= "" then error(status) end end\n')
+        base = f'http://127.0.0.1:{S.http_port}'
+        for args in (('-s', d + '/put.lua', base), (base + '/kv/wrk:7',), ('-H', 'Connection: close', base + '/get/wrk:7')):
+            p = subprocess.run(['wrk', '-t2', '-c20', '-d1s', *args], capture_output=True, timeout=60, check=False)
+            tap.eq((p.returncode, p.stderr), (0, b''))
+            tap.matches(p.stdout, rb'[1-9]\d* requests in ')
+            tap.check(b'Non-2xx' not in p.stdout and b'Socket errors' not in p.stdout, p.stdout)
+    tap.eq([S.call('GET', f'wrk:{n}') for n in range(100)], [b'value %d' % n for n in range(100)])
 
 
 @tap.test

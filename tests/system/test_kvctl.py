@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """kvctl from outside: every subcommand that talks to a server, what it prints and its exit status."""
+import hashlib
 import json
 import os
 import pty
@@ -9,6 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'lib'))
 import server  # noqa: E402
@@ -238,7 +242,10 @@ def value_of(c, key):
     if kind == b'set':
         value = sorted(value)
     if kind == b'hash':
-        value = sorted(zip(value[::2], value[1::2]))
+        times = [None] * (len(value) // 2)
+        if knows(c, 'hpexpiretime'):
+            times = c.must('HPEXPIRETIME', key, 'FIELDS', len(value) // 2, *value[::2])
+        value = sorted(zip(value[::2], value[1::2], times))
     return kind, value, c.call('PEXPIRETIME', key)
 
 
@@ -280,6 +287,14 @@ def fill(c, seed):
     if knows(c, 'hset'):
         c.must('HSET', 'hash', *many[:1500])
         c.must('HSET', 'hash:small', 'f', 'v', '', '')
+        if knows(c, 'hpexpire'):
+            c.must('HSET', 'hash:passing', *many[:1500])
+            fields = c.must('HKEYS', 'hash:passing')
+            for i, field in enumerate(fields[::3]):
+                c.must('HPEXPIRE', 'hash:passing', 9_000_000 + i // 7, 'FIELDS', 1, field)
+            c.must('HSET', 'hash:gone', 'stays', 'v', 'goes', 'v')
+            c.must('HPEXPIRE', 'hash:gone', 20, 'FIELDS', 1, 'goes')
+            tap.until(lambda: c.must('HLEN', 'hash:gone') == 1)
     if knows(c, 'zadd'):
         c.must('ZADD', 'zset', *[x for m in set(many) for x in (rng.uniform(-1e9, 1e9), m)])
         c.must('ZADD', 'zset:small', 'inf', 'i', '-inf', 'j', '0.1', 'k', '1e300', 'l')
@@ -336,6 +351,10 @@ def what_cannot_be_exported_is_said():
     ('raw bytes', b'{"key":"\xff","type":"string","value":"v"}', b'UTF-8'),
     ('base64', b'{"key":{"base64":"A"},"type":"string","value":"v"}', b'base64'),
     ('past expiry', b'{"key":"k","type":"string","expires_at_ms":0,"value":"v"}', b'expires_at_ms'),
+    ('field expiry', b'{"key":"k","type":"hash","value":[["f","v",0]]}', b'time'),
+    ('set expiry', b'{"key":"k","type":"zset","value":[["f","1",5]]}', b'expected'),
+    ('append to a string', b'{"key":"k","type":"string","append":true,"value":"v"}', b'appended'),
+    ('append is no word', b'{"key":"k","type":"set","append":tru,"value":["v"]}', b'true'),
     ('cut', b'{"key":"k","type":"string","value":"v', b'end'),
     ('resp cut', b'*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nab', b'RESP'),
     ('resp length', b'*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$99999999999\r\nab', b'RESP'),
@@ -407,6 +426,187 @@ def an_import_whose_server_dies_goes_on_as_well():
         s.start()
         expect(kvctl(s, 'import', '--resume', path), 0)
         tap.eq(s.call('DBSIZE'), count)
+
+
+def measured(s, *args):
+    """kvctl: the seconds it took and the most memory it had, in MB, as far as looking at it every now and then tells."""
+    began, most = time.monotonic(), 0
+    p = subprocess.Popen([KVCTL, '-p', str(s.port), *map(str, args)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                         env=clean_env())
+    while p.poll() is None:
+        try:
+            with open(f'/proc/{p.pid}/status') as f:
+                seen = re.search(r'VmHWM:\s+(\d+)', f.read())
+            most = max(most, int(seen.group(1)) / 1024 if seen else 0)
+        except OSError:
+            pass
+        time.sleep(0.005)
+    tap.eq(p.returncode, 0, p.stderr.read().decode(errors='replace'))
+    p.stderr.close()
+    return time.monotonic() - began, most
+
+
+def mixed(c, count, seed=3):
+    """So many keys: strings more than half, of the other types a tenth each, some of them expiring."""
+    rng = random.Random(seed)
+    for at in range(0, count, 1000):
+        batch = []
+        for i in range(at, min(at + 1000, count)):
+            kind, key = i % 10, f'key:{i}'
+            if kind < 6:
+                batch.append(('SET', key, rng.randbytes(100), *(('EX', 100000) if kind == 0 else ())))
+            elif kind == 6:
+                batch.append(('HSET', key, *[x for j in range(5) for x in (f'f{j}', rng.randbytes(10))]))
+            elif kind == 7:
+                batch.append(('RPUSH', key, *[rng.randbytes(10) for _ in range(5)]))
+            elif kind == 8:
+                batch.append(('SADD', key, *[rng.randbytes(10) for _ in range(5)]))
+            else:
+                batch.append(('ZADD', key, *[x for _ in range(5) for x in (rng.random(), rng.randbytes(10))]))
+        c.pipeline(batch)
+
+
+def digest(path):
+    """Of a file's lines, in whatever order."""
+    with open(path, 'rb') as f:
+        return hashlib.sha256(b''.join(sorted(hashlib.sha256(line).digest() for line in f))).hexdigest()
+
+
+@tap.test
+def many_keys_of_all_types_come_back_byte_for_byte_in_little_memory():
+    count = tap.pick(30000, 1000000)
+    with server.Varved(*FAST) as s, server.Varved(*FAST) as other, tempfile.TemporaryDirectory() as d:
+        with s.connect() as c:
+            mixed(c, count)
+        for what, run in (('export', (s, 'export', d + '/a')), ('import', (other, 'import', d + '/a')),
+                          ('export of that', (other, 'export', d + '/b'))):
+            seconds, megabytes = measured(*run)
+            tap.diag(f'{what} of {count} keys: {seconds:.1f} s, {megabytes:.0f} MB')
+            tap.check(tap.SANITIZER or megabytes < 32, f'{what} took {megabytes:.0f} MB')
+        tap.eq(s.call('DBSIZE'), other.call('DBSIZE'))
+        tap.eq(digest(d + '/a'), digest(d + '/b'))
+
+
+LARGE = ('hash', 'set', 'zset', 'list')
+
+
+def fill_large(c, count):
+    for at in range(0, count, 1000):
+        n = range(at, min(at + 1000, count))
+        c.must('HSET', 'hash', *[x for i in n for x in (f'field:{i}', b'v\0%d' % i)])
+        c.must('SADD', 'set', *[b'member\xff:%d' % i for i in n])
+        c.must('ZADD', 'zset', *[x for i in n for x in (i * 0.1, f'member:{i}')])
+        c.must('RPUSH', 'list', *[f'element:{i % 1000}' for i in n])
+    c.must('PEXPIRE', 'set', 80_000_000)
+    if knows(c, 'hpexpire'):
+        c.must('HPEXPIRE', 'hash', 90_000_000, 'FIELDS', 2, 'field:1', f'field:{count - 1}')
+
+
+@tap.cases('json', 'resp')
+def a_collection_of_any_size_goes_in_parts_and_little_memory(form):
+    count = tap.pick(70000, 3000000)
+    with server.Varved(*FAST) as s, server.Varved(*FAST) as other, tempfile.TemporaryDirectory() as d:
+        path = d + '/f'
+        with s.connect() as c, other.connect() as o:
+            fill_large(c, count)
+            for what, run in (('export', (s, 'export', '-f', form, path)), ('import', (other, 'import', path))):
+                seconds, megabytes = measured(*run)
+                tap.diag(f'{what} of {len(LARGE)} collections of {count}: {seconds:.1f} s, {megabytes:.0f} MB')
+                tap.check(tap.SANITIZER or megabytes < 64, f'{what} took {megabytes:.0f} MB')
+            tap.eq(o.must('DBSIZE'), len(LARGE))
+            if form == 'json':
+                with open(path, 'rb') as f:
+                    lines = [line[:100] for line in f]
+                tap.check(sum(b'"append":true' in line for line in lines) >= 4 * (count // 8192 - 1), len(lines))
+                tap.eq(sum(b'"append":true' not in line for line in lines), len(LARGE))
+            tap.eq([o.must(n, k) for n, k in zip(('HLEN', 'SCARD', 'ZCARD', 'LLEN'), LARGE)], [count] * 4)
+            for target, name in ((s, 'before'), (other, 'after')):
+                measured(target, 'export', f'{d}/{name}')
+            tap.eq(content(d + '/before'), content(d + '/after'))
+
+
+def content(path):
+    """What an export in parts says of each key: sums over its elements, which a list has in order, and when it expires."""
+    sums = {}
+    with open(path, 'rb') as f:
+        for line in f:
+            v = json.loads(line)
+            total = sums.get(v['key'], (None, 0))[1]
+            for e in v['value']:
+                text = json.dumps(e).encode()
+                total = zlib.crc32(text, total) if v['type'] == 'list' else total + zlib.crc32(text)
+            sums[v['key']] = v.get('expires_at_ms'), total
+    return sums
+
+
+@tap.test
+def a_large_list_that_changes_while_it_is_read_is_said():
+    with server.Varved(*FAST) as s, tempfile.TemporaryDirectory() as d:
+        with s.connect() as c:
+            for at in range(0, 400000, 1000):
+                c.must('RPUSH', 'list', *range(at, at + 1000))
+        stop = threading.Event()
+
+        def push():
+            with s.connect() as c:
+                while not stop.is_set():
+                    c.must('LPUSH', 'list', 'x')
+        t = threading.Thread(target=push)
+        t.start()
+        try:
+            r = kvctl(s, 'export', d + '/f')
+        finally:
+            stop.set()
+            t.join()
+        expect(r, 2, b'', b'a list of \\d+ elements changed while it was read')
+        tap.check(os.path.exists(d + '/f'))
+
+
+def remembered(path):
+    """What an import has written down of how far it is."""
+    try:
+        with open(path + '.progress', encoding='ascii') as f:
+            return f.read()
+    except FileNotFoundError:
+        return ''
+
+
+@tap.cases('json', 'resp')
+def an_import_that_is_killed_goes_on_and_no_list_has_elements_twice(form):
+    count = tap.pick(300000 if form == 'json' else 350000, 1000000)
+    with server.Varved(*FAST) as s, server.Varved(*FAST) as other, tempfile.TemporaryDirectory() as d:
+        path = d + '/f'
+        with s.connect() as c:
+            mixed(c, count)
+            for name in 'abcd':
+                for at in range(0, 80000, 2000):
+                    c.must('RPUSH', 'list:' + name, *range(at, at + 2000))
+        expect(kvctl(s, 'export', '-f', form, path), 0)
+        kills = 0
+        args = ['import', path]
+        while True:
+            p = subprocess.Popen([KVCTL, '-p', str(other.port), *args], stderr=subprocess.PIPE, env=clean_env())
+            before = remembered(path)
+            tap.until(lambda: p.poll() is not None or remembered(path) not in ('', before), 120)
+            if p.poll() is None and kills < 3:
+                time.sleep(0.05 * kills)
+                p.kill()
+                kills += 1
+            err = p.communicate(timeout=240)[1]
+            if p.returncode == 0:
+                break
+            tap.eq(p.returncode, -9, err.decode(errors='replace'))
+            if not remembered(path):  # it was killed behind its last key
+                break
+            args = ['import', '--resume', path]
+        if kills == 0:
+            raise tap.Skip('it was done before it could be killed')
+        tap.eq(other.call('DBSIZE'), count + 4)
+        expect(kvctl(other, 'export', '-f', form, d + '/g'), 0)
+        if form == 'json':
+            tap.eq(digest(path), digest(d + '/g'))
+        for name in 'abcd':
+            tap.eq(other.call('LRANGE', 'list:' + name, 0, -1), [b'%d' % i for i in range(80000)])
 
 
 def on_terminal(*args):

@@ -169,6 +169,21 @@ def long_and_large_transactions():
         eq(int(s.info()['exec_slow_mode'] if 'exec_slow_mode' in s.info() else 0), 0)
 
 
+@tap.cases(('log files', '--log-segment-size'), ('log buffer', '--log-buffer-size'))
+def transactions_larger_than_a_small(_, setting):
+    with server.Varved(*OPTIONS, setting, '64kb') as s, s.connect() as c:
+        for turn, size in enumerate((30000, 60000, 65536, 100000, 300000, 900000, 2000000), 1):
+            value = b'v' * (size // 2)
+            eq(queued(c, ('SET', 'a', value), ('SET', 'b', value), ('INCR', 'n')), [b'OK', b'OK', turn])
+            eq(c.must('MSET', 'c', value, 'd', value, 'e', 'small'), b'OK')
+            eq(c.must('MGET', 'a', 'b', 'c', 'd'), [value] * 4)
+            members = [b'%d' % i for i in range(size // 20)]
+            eq(queued(c, ('DEL', 's'), ('SADD', 's', *members), ('HSET', 'h', *[x for m in members for x in (m, m)]))[1], len(members))
+            eq((c.must('SCARD', 's'), c.must('HGET', 'h', members[-1])), (len(members), members[-1]))
+        s.crash()
+        eq(s.call('STRLEN', 'a'), 1000000)
+
+
 @tap.test
 def what_client_list_tells_and_what_goes_with_the_client():
     with server.Varved(*OPTIONS) as s, s.connect() as c, s.connect() as other:

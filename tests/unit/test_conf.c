@@ -183,6 +183,8 @@ Test(conf, wrong_lines_are_named_by_file_and_line)
     REFUSED("a.conf:2: port: wrong number of arguments", "a.conf");
     write_file("a.conf", "port 1\nengine memory\n\nappendfsync always\n");
     REFUSED("a.conf:4: appendfsync: the engine 'memory'", "a.conf");
+    write_file("a.conf", "log-buffer-size 32768\n");
+    REFUSED("a.conf:1: log-buffer-size: argument must be at least 65536, or 0", "a.conf");
     write_file("a.conf", "log-buffer-size 100000\n");
     REFUSED("a.conf:1: log-buffer-size: argument must be a power of two", "a.conf");
     write_file("a.conf", "requirepass a b\n");
@@ -244,6 +246,13 @@ Test(conf, what_is_left_to_the_server_is_decided)
     cr_expect_str_eq(now()->dir, dir);
     cr_expect_eq(now()->maxmemory, 64 << 20);
     cr_expect_eq(now()->memtable_size, 4 << 20);
+    cr_expect_eq(now()->log_buffer_size, 2 << 20);
+    LOAD("--maxmemory", "32mb", "--dir", ".");
+    cr_expect_eq(now()->memtable_size, 1 << 20);
+    LOAD("--maxmemory", "100mb", "--dir", ".");
+    cr_expect_eq(now()->log_buffer_size, 2 << 20);
+    LOAD("--maxmemory", "4gb", "--dir", ".");
+    cr_expect_eq(now()->log_buffer_size, 16 << 20);
     LOAD("--engine", "memory");
     cr_expect_eq(now()->appendfsync, FRONT_FSYNC_NO);
     REFUSED("refused", "--engine", "memory", "--appendfsync", "always");
@@ -297,12 +306,19 @@ Test(conf, what_was_decided_at_the_start_stays)
     int culprit;
     LOAD("--maxmemory", "64mb");
     int64_t threads = now()->io_threads, cache = now()->cache_size;
+    int64_t ring = now()->log_buffer_size, reserve = now()->disk_reserve;
     cr_expect_eq(change("maxmemory", "1gb", NULL, NULL, &culprit), RES_OK);
-    cr_expect_eq(now()->memtable_size, 4 << 20);
+    cr_expect_eq(now()->memtable_size, 64 << 20, "memtables follow");
+    cr_expect_eq(now()->log_buffer_size, ring);
+    cr_expect_eq(now()->disk_reserve, reserve);
     cr_expect_eq(now()->io_threads, threads);
     cr_expect_gt(now()->cache_size, cache, "the cache may change at run time, and follows");
     cr_expect_eq(change("maxmemory", "1", NULL, NULL, &culprit), RES_OK);
     cr_expect_eq(now()->maxmemory, 1);
+    cr_expect_eq(now()->memtable_size, 1 << 20);
+    LOAD("--maxmemory", "64mb", "--memtable-size", "8mb");
+    cr_expect_eq(change("maxmemory", "1gb", NULL, NULL, &culprit), RES_OK);
+    cr_expect_eq(now()->memtable_size, 8 << 20, "what was said stays");
 }
 
 Test(conf, hooks_run_for_what_differs_and_are_undone)

@@ -111,6 +111,14 @@ Test(conf_values, numbers_are_taken_at_their_bounds_and_refused_outside)
         const struct setting *d = setting_by_id((enum setting_id)id);
         if (d->type != SETTING_INT && d->type != SETTING_MEMORY && d->type != SETTING_OCTAL)
             continue;
+        if (d->flags & SETTING_PERCENT) {
+            check_set(d->name, "100%", "100%");
+            check_set(d->name, "1mb", "1048576");
+            check_refused(d->name, "101%", "percentage argument must be less or equal to 100");
+            check_refused(d->name, "-1", "argument must be a memory or percent value");
+            check_refused(d->name, "%", "argument must be a memory or percent value");
+            continue;
+        }
         cr_expect(d->number >= d->min && d->number <= d->max, "%s", d->name);
         number_text(d, d->min, text);
         check_set(d->name, text, text);

@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -15,16 +16,20 @@
 
 ssize_t __real_pread(int fd, void *buf, size_t len, off_t offset);
 ssize_t __real_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t __real_pwrite(int fd, const void *buf, size_t len, off_t offset);
 ssize_t __real_pwritev(int fd, const struct iovec *iov, int count, off_t offset);
 ssize_t __real_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 int __real_fdatasync(int fd);
 int __real_fstatfs(int fd, struct statfs *fs);
 ssize_t __wrap_pread(int fd, void *buf, size_t len, off_t offset);
 ssize_t __wrap_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset);
 ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int count, off_t offset);
 ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags);
 int __wrap_fdatasync(int fd);
 int __wrap_fstatfs(int fd, struct statfs *fs);
+void *__real_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset);
 
 static struct {
     int interrupt;     /* every call fails with EINTR this many times first */
@@ -32,9 +37,10 @@ static struct {
     int nowait_error;  /* of preadv2 */
     int dsync_error;   /* of pwritev2 */
     int sync_error;    /* of fdatasync */
-    int write_nothing; /* pwritev returns 0 */
+    int write_nothing; /* writing returns 0 */
     long fs_type;      /* of fstatfs; 0: the real one */
-    int calls, syncs;
+    int mmap_error;    /* of mmap */
+    int calls, syncs, maps;
 } kernel;
 
 static bool interrupted(void)
@@ -84,6 +90,15 @@ static ssize_t some(int fd, const struct iovec *iov, int count, off_t offset)
     return __real_pwritev(fd, &part, 1, offset);
 }
 
+ssize_t __wrap_pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+    if (interrupted())
+        return -1;
+    if (kernel.write_nothing)
+        return 0;
+    return __real_pwrite(fd, buf, kernel.at_most && len > kernel.at_most ? kernel.at_most : len, offset);
+}
+
 ssize_t __wrap_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
     return interrupted() ? -1 : some(fd, iov, count, offset);
@@ -117,6 +132,16 @@ int __wrap_fstatfs(int fd, struct statfs *fs)
     if (kernel.fs_type)
         fs->f_type = kernel.fs_type;
     return rc;
+}
+
+void *__wrap_mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    kernel.maps += fd >= 0;
+    if (kernel.mmap_error && fd >= 0) {
+        errno = kernel.mmap_error;
+        return MAP_FAILED;
+    }
+    return __real_mmap(at, len, prot, flags, fd, offset);
 }
 
 static char path[64];
@@ -244,4 +269,106 @@ Test(env_posix, a_failed_sync_is_never_tried_again)
         cr_assert_eq(kernel.syncs, 1);
         gone(f);
     }
+}
+
+/* ---- ENV_CACHED ---- */
+
+#define PAGES 600 /* two windows and some */
+
+/* A file of which every page has been written, on a file system that can be mapped whatever /tmp is. */
+static struct env_file *touched(long fs_type)
+{
+    static uint8_t page[4096];
+    memset(&kernel, 0, sizeof kernel);
+    kernel.fs_type = fs_type;
+    struct env_file *f = fresh();
+    for (int i = 0; i < PAGES; i++)
+        cr_assert_eq(env_write(f, page, sizeof page, (uint64_t)i * sizeof page), RES_OK);
+    kernel.calls = kernel.maps = 0;
+    return f;
+}
+
+static enum result store(struct env_file *f, const char *a, const char *b, uint64_t offset)
+{
+    struct iovec iov[2] = {{(void *)(uintptr_t)a, strlen(a)}, {(void *)(uintptr_t)b, strlen(b)}};
+    return f->ops->pwritev(f, iov, *b ? 2 : 1, offset, ENV_CACHED);
+}
+
+static void has(struct env_file *f, const char *text, uint64_t offset)
+{
+    char got[64];
+    size_t n;
+    cr_assert_eq(f->ops->pread(f, got, strlen(text), offset, 0, &n), RES_OK);
+    cr_assert_eq(n, strlen(text));
+    cr_assert_arr_eq(got, text, n);
+}
+
+static int mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    int n = 0;
+    while (maps && fgets(line, sizeof line, maps))
+        n += strstr(line, path) != NULL;
+    if (maps)
+        fclose(maps);
+    return n;
+}
+
+Test(env_posix, what_is_stored_in_cached_pages_is_in_the_file_at_once_and_needs_no_call)
+{
+    struct env_file *f = touched(EXT4_SUPER_MAGIC);
+    cr_assert_eq(store(f, "one", "two", 100), RES_OK);
+    cr_assert_eq(store(f, "over the border of a page", "", 4090), RES_OK);
+    cr_assert_eq(store(f, "the last byte", "", (1 << 20) - 13), RES_OK);
+    cr_assert_eq(kernel.calls, 0);
+    cr_assert_eq(kernel.maps, 1);
+    cr_assert_eq(store(f, "the next", " window", 1 << 20), RES_OK);
+    cr_assert_eq(store(f, "and back", "", 8192), RES_OK);
+    cr_assert_eq(kernel.calls, 0);
+    cr_assert_eq(kernel.maps, 3);
+    cr_assert_eq(mappings(), 1, "it moves, it does not multiply");
+    has(f, "onetwo", 100);
+    has(f, "over the border of a page", 4090);
+    has(f, "the last bytethe next window", (1 << 20) - 13);
+    has(f, "and back", 8192);
+    cr_assert_eq(f->ops->sync(f), RES_OK);
+    f->ops->release(f);
+    cr_assert_eq(mappings(), 0);
+    cr_assert_eq(store(f, "again", "", 8192), RES_OK);
+    has(f, "againack", 8192);
+    cr_assert_eq(mappings(), 1);
+    gone(f);
+    cr_assert_eq(mappings(), 0);
+}
+
+Test(env_posix, what_cannot_be_stored_is_written)
+{
+    struct env_file *f = touched(EXT4_SUPER_MAGIC);
+    cr_assert_eq(store(f, "it reaches into the ", "next window", (1 << 20) - 7), RES_OK);
+    cr_assert_gt(kernel.calls, 0);
+    has(f, "it reaches into the next window", (1 << 20) - 7);
+    gone(f);
+
+    f = touched(EXT4_SUPER_MAGIC); /* the kernel has no room for a mapping, and is not asked for each write */
+    cr_assert_eq(store(f, "mapped", "", 0), RES_OK);
+    kernel.mmap_error = ENOMEM;
+    cr_assert_eq(store(f, "here", "", 5000), RES_OK);
+    cr_assert_eq(store(f, "there", "", 1 << 20), RES_OK);
+    cr_assert_eq(store(f, "and", "there", (1 << 20) + 100), RES_OK);
+    cr_assert_eq(kernel.maps, 2);
+    cr_assert_eq(mappings(), 0);
+    has(f, "mapped", 0);
+    has(f, "here", 5000);
+    has(f, "there", 1 << 20);
+    has(f, "andthere", (1 << 20) + 100);
+    gone(f);
+
+    f = touched(
+        0x9123683e); /* Btrfs: writing a block again takes a new one, and a store could not be told that there is none */
+    cr_assert_eq(store(f, "here", "", 5000), RES_OK);
+    cr_assert_eq(kernel.maps, 0);
+    cr_assert_eq(kernel.calls, 1);
+    has(f, "here", 5000);
+    gone(f);
 }

@@ -93,6 +93,7 @@ static void storms_with_real_threads_are_linearizable(void)
                           .ops = 4,
                           .group = i,
                           .prepared_permille = i % 3 ? 100 : 0,
+                          .transactions_permille = i % 4 ? 300 : 0,
                           .expiring = i % 2,
                           .disturb = disturb};
         if (!tap_check(storm_run(&s))) {
@@ -146,6 +147,7 @@ static bool scheduled(uint64_t seed, bool fail)
     storm.arg = env;
     storm.expiring = seed % 5 < 3;
     storm.prepared_permille = seed % 4 == 1 ? 0 : seed % 4 == 2 ? 500 : 100;
+    storm.transactions_permille = seed % 3 ? 300 : 0;
     storm.disturb = fail ? disturb_and_fail : disturb;
     sched_run(seed, 0, storm_main, env, &report);
     if (report.stuck) {

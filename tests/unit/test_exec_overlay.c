@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "exec/overlay.h"
 
 static struct overlay o;
@@ -36,7 +37,7 @@ static void put(struct engine_key k, const char *value, uint8_t kind)
 {
     struct batch_record *old = overlay_find(&o, &k);
     if (old)
-        overlay_replace(&o, old, slice_str(value), kind);
+        cr_assert_eq(overlay_replace(&o, old, slice_str(value), kind), RES_OK);
     else
         cr_assert(overlay_add(&o, &k, slice_str(value), kind) == RES_OK);
 }
@@ -114,6 +115,55 @@ Test(overlay, counters_add_up_by_keyspace)
     struct batch b;
     overlay_batch(&o, 5, &b);
     cr_assert(b.counter_count == 20 && b.count == 0 && b.now_ms == 5 && b.table == NULL);
+}
+
+/* Against a copy of what was there: random puts behind a mark, undone or not. */
+Test(overlay, what_comes_behind_a_mark_can_be_undone)
+{
+    static int now[400], before[400]; /* -1: not there */
+    static char value[1000][8];
+    uint64_t random = 7;
+    for (int i = 0; i < 1000; i++)
+        snprintf(value[i], sizeof value[i], "%d", i);
+    for (int round = 0; round < 50; round++) {
+        overlay_reset(&o);
+        memset(now, -1, sizeof now);
+        int64_t keys = 0;
+        for (int step = 0; step < 60; step++) {
+            struct overlay_mark mark;
+            overlay_mark(&o, &mark);
+            memcpy(before, now, sizeof now);
+            int64_t keys_before = keys;
+            uint32_t signals = o.signal_count;
+            for (int n = (int)(hash_mix(random++) % 12); n > 0; n--) {
+                int k = (int)(hash_mix(random++) % (round % 2 ? 12 : 400)), v = (int)(hash_mix(random++) % 1000);
+                put(key("Mu", k), value[v], RECORD_PUT);
+                now[k] = v;
+                keys++;
+                cr_assert(overlay_count(&o, 3, 1, 0) == RES_OK);
+                cr_assert(overlay_signal(&o, &(struct overlay_signal){.hash = 1}) == RES_OK);
+            }
+            if (hash_mix(random++) % 2) {
+                overlay_undo(&o, &mark);
+                memcpy(now, before, sizeof now);
+                keys = keys_before;
+                cr_assert(o.signal_count == signals);
+            }
+        }
+        size_t bytes = 0, count = 0;
+        for (int k = 0; k < 400; k++) {
+            struct engine_key name = key("Mu", k);
+            if (now[k] < 0) {
+                cr_assert(overlay_find(&o, &name) == NULL);
+                continue;
+            }
+            expect(name, value[now[k]]);
+            count++;
+            bytes += name.bytes.len + strlen(value[now[k]]);
+        }
+        cr_assert(o.count == count && o.bytes == bytes);
+        cr_assert(keys == (o.counter_count ? o.counters[0].keys : 0));
+    }
 }
 
 Test(overlay, split_brings_a_region_behind_the_others)

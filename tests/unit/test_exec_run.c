@@ -97,6 +97,122 @@ static void a_write_that_writes_nothing_waits_for_what_it_saw(void)
     teardown();
 }
 
+/* Of a command that is run in a row, which goes on. */
+static const char *in_row(struct mini_client *client, enum mini_command cmd, const char *args)
+{
+    mini_prepare(client, cmd, args);
+    return mini_run(one.exec, client) == EXEC_DONE ? mini_reply(client) : "(not done)";
+}
+
+static void writes_of_a_row_become_one_batch(void)
+{
+    setup(2);
+    tap_eq_str(in_row(&a, MINI_SET, "k 1"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_INCR, "k"), ":2\r\n"); /* sees what is before it */
+    tap_eq_str(in_row(&a, MINI_SETNX, "k 9"), ":0\r\n");
+    tap_eq_str(in_row(&a, MINI_SET, "l 5"), "+OK\r\n");
+    tap_eq_u64(front_visible(front), 0);
+    tap_eq_u64(a.session.floor, 1);
+    tap_eq_u64(c.session.floor, 1);
+    tap_eq_str(do_b(MINI_GET, "k"), "$-1\r\n");
+    exec_row_end(one.exec);
+    tap_eq_u64(front_visible(front), 1);
+    tap_eq_str(do_b(MINI_GET, "k"), "$1\r\n2\r\n");
+    tap_eq_str(do_b(MINI_GET, "l"), "$1\r\n5\r\n");
+    tap_eq_str(do_b(MINI_SIZE, ""), ":2\r\n");
+    /* Who wrote nothing waits for what it saw. */
+    tap_eq_str(in_row(&b, MINI_SETNX, "k 9"), ":0\r\n");
+    tap_eq_u64(b.session.floor, 1);
+    tap_eq_str(in_row(&c, MINI_DEL, "k"), ":1\r\n");
+    tap_eq_str(in_row(&b, MINI_SETNX, "k 9"), ":1\r\n");
+    exec_row_end(one.exec);
+    tap_eq_u64(front_visible(front), 2);
+    tap_eq_str(do_a(MINI_GET, "k"), "$1\r\n9\r\n");
+    tap_eq_str(do_a(MINI_SIZE, ""), ":2\r\n");
+    teardown();
+}
+
+static void who_looks_at_a_bundle_ends_it(void)
+{
+    setup(2);
+    tap_eq_str(in_row(&a, MINI_SET, "k 1"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_GET, "k"), "$-1\r\n"); /* another's: not yet */
+    tap_eq_u64(front_visible(front), 0);
+    tap_eq_str(in_row(&a, MINI_GET, "k"), "$1\r\n1\r\n");
+    tap_eq_u64(front_visible(front), 1);
+    /* So do a session's command and one that is not bundled. */
+    tap_eq_str(in_row(&a, MINI_SET, "k 2"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_WATCH, "k"), "+OK\r\n");
+    tap_eq_u64(front_visible(front), 2);
+    tap_eq_str(in_row(&a, MINI_SET, "k 3"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_MULTI, ""), "+OK\r\n");
+    tap_eq_u64(front_visible(front), 3);
+    exec_row_end(one.exec);
+    tap_eq_str(in_row(&c, MINI_GET, "k"), "+QUEUED\r\n");
+    tap_eq_str(in_row(&c, MINI_EXEC, ""), "*-1\r\n"); /* its key was changed in a bundle */
+    exec_row_end(one.exec);
+    teardown();
+}
+
+/* A command that cannot stay in the bundle leaves nothing there, and those before it are committed before it. */
+static void a_command_that_leaves_its_bundle_takes_nothing_along(void)
+{
+    setup(2);
+    tap_eq_str(do_a(MINI_SET, "n 5"), "+OK\r\n");
+    tap_eq_str(in_row(&a, MINI_SET, "k 7"), "+OK\r\n");
+    mini_prepare(&c, MINI_SPIN, "k 3"); /* too long under the latch */
+    tap_check(mini_run(one.exec, &c) == EXEC_AWAY);
+    tap_check(front_visible(front) >= 2); /* the bundle, and by now perhaps the other */
+    exec_row_end(one.exec);
+    mini_collect(&c);
+    tap_eq_u64(front_visible(front), 3);
+    /* Cold in the middle. */
+    tap_eq_str(in_row(&a, MINI_SET, "l 1"), "+OK\r\n");
+    fake_chill(front, 1000);
+    mini_prepare(&c, MINI_INCR, "n");
+    tap_check(mini_run(one.exec, &c) == EXEC_AWAY);
+    exec_row_end(one.exec);
+    mini_collect(&c);
+    tap_eq_str(do_b(MINI_GET, "l"), "$1\r\n1\r\n");
+    tap_eq_str(do_b(MINI_GET, "n"), "$1\r\n6\r\n");
+    teardown();
+}
+
+static void bundles_have_an_end(void)
+{
+    char text[64];
+    setup(2);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof text, "k%d %d", i % 300, i);
+        tap_eq_str(in_row(&a, MINI_SET, text), "+OK\r\n");
+    }
+    exec_row_end(one.exec);
+    tap_check(front_visible(front) > 1 && front_visible(front) < 100);
+    for (int i = 700; i < 1000; i++) {
+        char want[64];
+        snprintf(text, sizeof text, "k%d", i % 300);
+        snprintf(want, sizeof want, "$3\r\n%d\r\n", i);
+        tap_eq_str(do_b(MINI_GET, text), want);
+    }
+    tap_eq_str(do_b(MINI_SIZE, ""), ":300\r\n");
+    teardown();
+}
+
+static void a_waiting_client_is_served_before_the_next_command_of_the_row(void)
+{
+    setup(2);
+    mini_prepare(&b, MINI_TAKE, "q 0");
+    tap_check(mini_run(two.exec, &b) == EXEC_AWAY);
+    exec_row_end(two.exec);
+    tap_eq_str(in_row(&a, MINI_PUSH, "q el01"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_PUSH, "q el02"), "+OK\r\n");
+    tap_eq_str(in_row(&c, MINI_DEL, "q"), ":1\r\n"); /* the second alone */
+    exec_row_end(one.exec);
+    mini_collect(&b);
+    tap_eq_str(mini_reply(&b), "$4\r\nel01\r\n");
+    teardown();
+}
+
 static void a_busy_latch_parks_and_its_release_wakes(void)
 {
     setup(2);
@@ -141,6 +257,30 @@ static void who_has_nothing_to_write_any_more_passes_the_latch_on(void)
     tap_eq_u64(atomic_load(&two.wakes), 1);
     tap_eq_u64(atomic_load(&three.wakes), 0);
     exec_row_end(two.exec); /* b is closed: nothing is run */
+    tap_eq_u64(atomic_load(&three.wakes), 1);
+    tap_check(mini_run(three.exec, &c) == EXEC_DONE);
+    exec_row_end(three.exec);
+    mini_worker_fini(&three);
+    teardown();
+}
+
+/* So it is when it is the worker that ends, before it is told. */
+static void a_worker_that_ends_leaves_the_queue(void)
+{
+    struct mini_worker three;
+    setup(2);
+    mini_worker_init(&three, shard, "three");
+    mini_prepare(&a, MINI_SET, "k 1");
+    tap_check(mini_run(one.exec, &a) == EXEC_DONE);
+    mini_prepare(&b, MINI_SET, "k 2");
+    tap_check(mini_run(two.exec, &b) == EXEC_PARKED);
+    exec_row_end(two.exec);
+    mini_prepare(&c, MINI_SET, "k 3");
+    tap_check(mini_run(three.exec, &c) == EXEC_PARKED);
+    exec_row_end(three.exec);
+    exec_worker_end(two.exec);
+    exec_row_end(one.exec);
+    tap_eq_u64(atomic_load(&two.wakes), 0);
     tap_eq_u64(atomic_load(&three.wakes), 1);
     tap_check(mini_run(three.exec, &c) == EXEC_DONE);
     exec_row_end(three.exec);
@@ -463,6 +603,55 @@ static void what_acts_outside_acts_once_while_its_keys_are_held(void)
     teardown();
 }
 
+static struct {
+    atomic_int alone, prepared, latched;
+} crowd;
+
+/* Under the latch it takes too long, until one has run alone. */
+static enum result only_once(struct call *call)
+{
+    enum result r = mini_entry[MINI_INCR].command->run(call);
+    if (r != RES_OK)
+        return r;
+    if (call->mode & CALL_LATCHED) {
+        atomic_fetch_add(&crowd.latched, 1);
+        return atomic_load(&crowd.alone) ? RES_OK : RES_WOULD_BLOCK;
+    }
+    atomic_fetch_add(&crowd.prepared, 1);
+    while (atomic_load(&crowd.prepared) < 2) /* both are here before one has the key */
+        usleep(1000);
+    if (!call_alone(call))
+        return RES_WOULD_BLOCK;
+    usleep(50000); /* the other is about to wait */
+    atomic_fetch_add(&crowd.alone, 1);
+    return RES_OK;
+}
+static const struct command once_incr = {.name = "onceincr", .flags = CMD_WRITE | CMD_UNBUNDLED, .run = only_once};
+static const struct command_entry once_entry = {.command = &once_incr, .id = 0};
+
+static void who_comes_for_a_key_that_is_prepared_alone_waits_and_goes_the_ordinary_way(void)
+{
+    setup(2);
+    (void)do_a(MINI_SET, "k 1");
+    memset(&crowd, 0, sizeof crowd);
+    struct mini_client *crowded[] = {&a, &b};
+    for (int i = 0; i < 2; i++) {
+        mini_prepare(crowded[i], MINI_INCR, "k");
+        crowded[i]->entry = &once_entry;
+        tap_check(mini_run(i ? two.exec : one.exec, crowded[i]) == EXEC_AWAY);
+        exec_row_end(i ? two.exec : one.exec);
+    }
+    mini_collect(&a);
+    mini_collect(&b);
+    tap_check(strcmp(mini_reply(&a), mini_reply(&b)) != 0);
+    tap_eq_u64((uint64_t)crowd.alone, 1);
+    tap_check(crowd.prepared <= 3); /* one of them again with the key */
+    tap_eq_u64((uint64_t)crowd.latched, 3);
+    tap_eq_str(mini_do(two.exec, &c, MINI_INCR, "k"), ":4\r\n"); /* nothing is held any more */
+    tap_eq_u64(stats().slow_mode, 0);
+    teardown();
+}
+
 static void an_untouched_prepared_command_is_not_disturbed_by_other_keys(void)
 {
     setup(1);
@@ -645,7 +834,8 @@ static void readers_do_not_outrun_the_clock_of_writes_they_do_not_see(void)
     tap_eq_str(do_b(MINI_GET, "l"), "$-1\r\n");
     /* While a write runs: the time stands for readers. */
     snprintf(text, sizeof text, "m v %" PRIu64, env->ops->real_ms(env) + 1);
-    mini_prepare(&a, MINI_SET, text);
+    tap_eq_str(do_a(MINI_SET, text), "+OK\r\n");
+    mini_prepare(&a, MINI_SET, "n v");
     tap_check(mini_run(one.exec, &a) == EXEC_DONE);
     fake_gate_follow(front);
     env_memory_advance(env, 5000000);
@@ -957,8 +1147,14 @@ int main(void)
 {
     tap_test(a_read_shows_what_the_gate_passed_and_its_own_writes);
     tap_test(a_write_that_writes_nothing_waits_for_what_it_saw);
+    tap_test(writes_of_a_row_become_one_batch);
+    tap_test(who_looks_at_a_bundle_ends_it);
+    tap_test(a_command_that_leaves_its_bundle_takes_nothing_along);
+    tap_test(bundles_have_an_end);
+    tap_test(a_waiting_client_is_served_before_the_next_command_of_the_row);
     tap_test(a_busy_latch_parks_and_its_release_wakes);
     tap_test(who_has_nothing_to_write_any_more_passes_the_latch_on);
+    tap_test(a_worker_that_ends_leaves_the_queue);
     tap_test(a_worker_that_takes_the_latch_by_luck_wakes_its_own);
     tap_test(who_waited_a_millisecond_goes_first);
     tap_test(without_log_space_a_write_parks_and_keeps_nothing);
@@ -970,6 +1166,7 @@ int main(void)
     tap_test(an_overtaken_prepared_command_runs_again);
     tap_test(after_three_failures_the_keys_are_held);
     tap_test(what_acts_outside_acts_once_while_its_keys_are_held);
+    tap_test(who_comes_for_a_key_that_is_prepared_alone_waits_and_goes_the_ordinary_way);
     tap_test(an_untouched_prepared_command_is_not_disturbed_by_other_keys);
     tap_test(a_prepared_command_without_space_waits_for_it);
     tap_test(a_failed_log_ends_waiting_and_refuses_writes);

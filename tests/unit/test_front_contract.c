@@ -4,6 +4,7 @@
 #include <ftw.h>
 
 #include "front/front.h"
+#include "front/log_format.h"
 #include "os/env_memory.h"
 #include "tests/lib/front_model.h"
 #include "tests/lib/tap.h"
@@ -218,7 +219,10 @@ static void opening_without_waiting(void)
         key.hash = engine_hash(key.bytes);
         struct batch_record record = {key, SLICE_LIT("x"), RECORD_PUT};
         struct batch b = {.records = &record, .count = 1};
-        tap_require(front_reserve(r.f, &b) == RES_OK);
+        enum result res;
+        while ((res = front_reserve(r.f, &b)) == RES_WOULD_BLOCK) /* the keeper has not touched the memory yet */
+            model_pause();
+        tap_require(res == RES_OK);
         front_commit(r.f, &b);
     }
     struct front_view *v = front_view_ref(r.f);
@@ -249,13 +253,79 @@ static void batches_that_are_refused(void)
     enum result res;
     while ((res = front_reserve(r.f, &b)) == RES_WOULD_BLOCK) /* the log is being prepared */
         model_pause();
-    tap_require(front_batch_bytes(&b) > 60000 && res == RES_OK);
+    tap_require(front_batch_bytes(r.f, &b) > 60000 && res == RES_OK);
     front_commit(r.f, &b);
     record.value.len = 65400;
     tap_check(front_reserve(r.f, &b) == RES_INVALID);
     tap_check(front_wait(r.f, front_visible(r.f)) == RES_OK);
     tap_check(front_close(r.f) == RES_OK);
     env_memory_free(r.env);
+}
+
+/* What the ring can hold, a group's header before it included, it takes, however often it has gone round. */
+static void the_largest_batch(void)
+{
+    struct env *env = env_memory_new(4, ENV_MEMORY_PLAIN);
+    struct front_options o = {.env = env,
+                              .engine = &engine_lsm,
+                              .dir = "/data",
+                              .create = true,
+                              .fsync = FRONT_FSYNC_NO,
+                              .log_segment_bytes = 1 << 20,
+                              .log_ring_bytes = 65536};
+    struct front *f;
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    static uint8_t big[65536];
+    struct engine_key key = {SLICE_LIT("Mbig"), 0};
+    key.hash = engine_hash(key.bytes);
+    struct batch_record record = {key, slice_of(big, sizeof(big)), RECORD_PUT};
+    struct batch b = {.records = &record, .count = 1};
+    while (front_batch_bytes(f, &b) > front_batch_max(f))
+        record.value.len--;
+    tap_require(front_batch_bytes(f, &b) == front_batch_max(f) && front_batch_max(f) > 65000);
+    for (int i = 0; i < 20; i++) {
+        enum result res;
+        for (int turns = 0; (res = front_reserve(f, &b)) == RES_WOULD_BLOCK && turns < 10000; turns++)
+            model_pause();
+        tap_require(res == RES_OK);
+        uint64_t sequence = front_commit(f, &b);
+        tap_check(front_wait(f, sequence) == RES_OK);
+    }
+    record.value.len++;
+    tap_check(front_reserve(f, &b) == RES_INVALID);
+    tap_check(front_close(f) == RES_OK);
+    env_memory_free(env);
+}
+
+/* Pages of a log that has only been allocated are not filled: what is written are the records. */
+static void a_new_log_is_written_once(void)
+{
+    struct env *env = env_memory_new(4, ENV_MEMORY_PLAIN);
+    struct front_options o = {
+        .env = env, .engine = &engine_lsm, .dir = "/data", .create = true, .fsync = FRONT_FSYNC_NO};
+    struct front *f;
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    struct engine_key key = {SLICE_LIT("Mkey"), 0};
+    key.hash = engine_hash(key.bytes);
+    struct batch_record record = {key, SLICE_LIT("value"), RECORD_PUT};
+    struct batch b = {.records = &record, .count = 1};
+    struct front_stats before, after;
+    front_stats(f, &before);
+    for (int i = 0; i < 1000; i++) {
+        enum result res;
+        while ((res = front_reserve(f, &b)) == RES_WOULD_BLOCK)
+            model_pause();
+        tap_require(res == RES_OK);
+        uint64_t sequence = front_commit(f, &b);
+        tap_require(front_wait(f, sequence) == RES_OK);
+    }
+    front_stats(f, &after);
+    uint64_t written = after.log_bytes_written - before.log_bytes_written;
+    tap_check(after.log_groups - before.log_groups == 1000);
+    tap_check(written >= 1000 * (LOG_HEADER_BYTES + front_batch_bytes(f, &b)) &&
+              written <= 1000 * (LOG_HEADER_BYTES + front_batch_bytes(f, &b) + 7));
+    tap_check(front_close(f) == RES_OK);
+    env_memory_free(env);
 }
 
 int main(void)
@@ -266,5 +336,7 @@ int main(void)
     tap_test(file);
     tap_test(opening_without_waiting);
     tap_test(batches_that_are_refused);
+    tap_test(the_largest_batch);
+    tap_test(a_new_log_is_written_once);
     return tap_done();
 }

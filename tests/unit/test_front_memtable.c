@@ -259,6 +259,73 @@ Test(memtable, many_new_elements_become_a_run_and_few_go_into_the_skiplist)
     }
 }
 
+/* An element of object 1 or 2: subspace, then a number. */
+static struct slice put_part(uint8_t bytes[20], unsigned object, unsigned subspace, unsigned number)
+{
+    memset(bytes, 0, 20);
+    bytes[0] = REGION_ELEMENT;
+    bytes[ELEMENT_SUBSPACE_AT - 1] = (uint8_t)object;
+    bytes[ELEMENT_SUBSPACE_AT] = (uint8_t)subspace;
+    for (unsigned i = 0; i < 4; i++)
+        bytes[16 + i] = (uint8_t)(number >> (24 - 8 * i));
+    return slice_of(bytes, 20);
+}
+
+/* Steps from the first to the last of [lower, upper), and that they are in order. */
+static size_t steps_between(struct memtable *m, struct slice lower, struct slice upper)
+{
+    struct iter *it;
+    uint8_t last[20] = {0};
+    size_t n = 0;
+    enum result r = memtable_iter(m, UINT64_MAX, lower, upper, ITER_NOWAIT, &it);
+    if (r != RES_OK)
+        return r == RES_WOULD_BLOCK ? SIZE_MAX : 0;
+    for (r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it), n++) {
+        cr_assert(it->key.len == 20 && slice_cmp(slice_of(last, 20), it->key) < 0);
+        memcpy(last, it->key.data, 20);
+    }
+    iter_close(it);
+    return n;
+}
+
+Test(memtable, who_walks_over_other_elements_does_not_put_members_in_order)
+{
+    enum { PARTS = 4, EACH = 200, ROUNDS = 4 };
+    struct memtable *m = memtable_new(4 << 20, 1 << 20);
+    uint8_t from[20], to[20];
+    uint64_t sequence = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < EACH; i++)
+            for (unsigned part = 0; part < PARTS; part++) {
+                unsigned number = (i * 7919 + round * 104729) % 1000003;
+                if (part != ELEMENT_MEMBERS && part != 2)
+                    number = i + round * EACH; /* these come in order */
+                struct engine_key key = {put_part(from, 1 + i % 2, part, number), ++sequence * 0x9e3779b97f4a7c15u};
+                if (part % 2 || i < 100) /* few of each kind that is looked at in every round */
+                    memtable_insert(m, &key, RECORD_PUT, slice_of(NULL, 0), sequence);
+            }
+        for (unsigned object = 1; object <= 2; object++) {
+            cr_assert_eq(steps_between(m, put_part(from, object, 2, 0), slice_of(put_part(to, object, 3, 0).data, 16)),
+                         (round + 1) * 50);
+            cr_assert_eq(steps_between(m, put_part(from, object, 0, 0), slice_of(put_part(to, object, 1, 0).data, 16)),
+                         (round + 1) * 50);
+            cr_assert_eq(steps_between(m, put_part(from, object, 3, 50), put_part(to, object, 3, 150)), 50);
+        }
+    }
+    /* the members have not been looked at, and are many now: alone, with their neighbours, with other objects */
+    size_t members = ROUNDS * EACH / 2, others = ROUNDS * (50 + 50 + EACH / 2);
+    cr_assert_eq(steps_between(m, put_part(from, 1, 1, 0), slice_of(put_part(to, 1, 2, 0).data, 16)), SIZE_MAX);
+    cr_assert_eq(steps_between(m, slice_of(put_part(from, 1, 0, 0).data, 15), slice_of(put_part(to, 2, 0, 0).data, 15)),
+                 SIZE_MAX);
+    cr_assert_eq(memtable_order(m), RES_OK);
+    cr_assert_eq(steps_between(m, put_part(from, 1, 1, 0), slice_of(put_part(to, 1, 2, 0).data, 16)), members);
+    cr_assert_eq(steps_between(m, slice_of(put_part(from, 1, 0, 0).data, 15), slice_of(put_part(to, 2, 0, 0).data, 15)),
+                 members + others);
+    cr_assert_eq(steps_between(m, slice_of(put_part(from, 1, 0, 0).data, 15), slice_of(NULL, 0)),
+                 2 * (members + others));
+    memtable_free(m);
+}
+
 Test(memtable, memory_need_is_an_upper_bound)
 {
     struct memtable *m = memtable_new(8 << 20, 1 << 20);
@@ -310,6 +377,8 @@ Test(memtable, a_hot_key_takes_little_memory)
     struct memtable *m = memtable_new(16 << 20, 1 << 20);
     struct engine_key key = {SLICE_LIT("Mcounter"), 99};
     char value[2100] = "";
+    uint64_t empty = memtable_used(m);
+    cr_assert_geq(empty, (16 << 20) / 160 * sizeof(void *)); /* the buckets belong to its size */
     for (uint64_t i = 1; i <= 200000; i++) {
         m->settled = i < 300 ? 0 : i - 300; /* so many are above the gate */
         memtable_insert(m, &key, RECORD_PUT, slice_of(value, i % 2 ? 20 : i % 1024 == 0 ? 2000 + i % 5 : 30), i);
@@ -317,7 +386,7 @@ Test(memtable, a_hot_key_takes_little_memory)
             epoch_poll();
         cr_assert(memtable_prune(m, UINT64_MAX));
     }
-    cr_assert_lt(memtable_used(m), 1 << 20);
+    cr_assert_lt(memtable_used(m) - empty, 1 << 20);
     memtable_free(m);
     epoch_drain();
 }
@@ -377,4 +446,37 @@ Test(memtable, sorts_keys_of_all_shapes)
         iter_close(it);
     }
     memtable_free(m);
+}
+
+/* Its pages are touched ahead of the writer, up to and a little beyond its limit, so that every batch but a huge one finds
+ * its memory there; once touched they stay so for another life. */
+Test(memtable, is_populated_ahead)
+{
+    enum { AHEAD = 8 << 20 };
+    static uint8_t value[1 << 20];
+    struct memtable *m = memtable_new(32 << 20, 32 << 20), *small = memtable_new(1 << 20, 1 << 20);
+    char text[24];
+    uint64_t sequence = 0;
+    cr_assert(memtable_is_populated(small, 100) && !memtable_populate(small, AHEAD));
+    cr_assert(!memtable_is_populated(m, 100));
+    cr_assert(memtable_is_populated(m, (2 << 20) + 1)); /* too large to be waited for */
+    while (!memtable_full(m)) {
+        bool there = memtable_is_populated(m, sizeof(value));
+        int steps = 0; /* of a huge page each */
+        while (memtable_populate(m, AHEAD))
+            steps++;
+        cr_assert(steps <= AHEAD / (2 << 20) + 2 && (steps > 0 || there), "%d", steps);
+        cr_assert(memtable_is_populated(m, 2 << 20));
+        while (!memtable_full(m) && memtable_is_populated(m, sizeof(value) + 1000)) {
+            size_t len = (size_t)snprintf(text, sizeof(text), "M%lu", (unsigned long)++sequence);
+            struct engine_key key = {slice_of(text, len), sequence};
+            memtable_insert(m, &key, RECORD_PUT, slice_of(value, sizeof(value)), sequence);
+        }
+    }
+    cr_assert_lt(atomic_load(&m->populated), (32 + 6) << 20);
+    memtable_reset(m);
+    cr_assert(memtable_is_populated(m, 2 << 20) && !memtable_populate(m, AHEAD));
+    cr_assert_geq(memtable_used(m), (32 << 20) / 160 * sizeof(void *));
+    memtable_free(m);
+    memtable_free(small);
 }

@@ -5,8 +5,10 @@
  *      seen once is seen from then on.
  *   2. After a failure nothing above the gate was ever shown or acknowledged, and all that was is found after a restart
  *      (under every mode when only the process died and no sync failed; under `always` whatever is lost).
- *   3. Nobody waits for ever. */
+ *   3. Nobody waits for ever.
+ * And some threads that open iterators over one memtable, which put it in order as they come. */
 #include "front/front.h"
+#include "front/memtable.h"
 #include "os/env_memory.h"
 #include "os/sched.h"
 #include "tests/lib/front_model.h"
@@ -228,12 +230,83 @@ static void run_seed(uint64_t seed)
 
 static void every_order_is_right(void)
 {
-    for (uint64_t seed = 1; seed <= (tap_long() ? 20000 : 300); seed++)
+    uint64_t first = 1 + 100000 * (uint64_t)tap_run(), count = tap_long() ? 20000 : 300;
+    for (uint64_t seed = first; seed < first + count; seed++)
         run_seed(seed);
+}
+
+/* ---- iterators that are opened at the same time ---- */
+
+#define OPENERS 3
+#define ELEMENTS 700 /* more than go into the skiplist: the first who asks makes a run of them */
+
+struct opened {
+    struct memtable *m;
+    int counted[OPENERS];
+    _Atomic int next;
+};
+
+static void insert_elements(struct memtable *m, int from, int count)
+{
+    for (int i = from; i < from + count; i++) {
+        uint8_t name[] = {REGION_ELEMENT, (uint8_t)(i >> 8), (uint8_t)i};
+        struct engine_key key = {slice_of(name, sizeof(name)), hash_mix((uint64_t)i)};
+        memtable_insert(m, &key, RECORD_PUT, slice_str("v"), 1 + (uint64_t)i);
+    }
+}
+
+static void open_and_count(void *arg)
+{
+    struct opened *o = arg;
+    int mine = atomic_fetch_add(&o->next, 1), n = 0;
+    uint8_t lower[] = {REGION_ELEMENT}, upper[] = {REGION_ELEMENT + 1};
+    struct iter *it;
+    tap_require(memtable_iter(o->m, UINT64_MAX, slice_of(lower, 1), slice_of(upper, 1), 0, &it) == RES_OK);
+    for (enum result res = iter_seek(it, slice_of(lower, 1)); res == RES_OK; res = iter_next(it))
+        n++;
+    iter_close(it);
+    o->counted[mine] = n;
+}
+
+/* Elements that nobody has asked for in order yet, or some in the skiplist and more behind them: whoever asks finds all,
+ * whatever another who asks is doing to the order just then. */
+static void openers(void *arg)
+{
+    struct opened *o = arg;
+    struct os_thread threads[OPENERS];
+    int before = sched_choose(2) ? 0 : 1 + (int)sched_choose(100);
+    insert_elements(o->m, 0, before);
+    if (before) {
+        open_and_count(o);
+        tap_eq_u64((uint64_t)o->counted[0], (uint64_t)before);
+        atomic_store(&o->next, 0);
+    }
+    insert_elements(o->m, before, ELEMENTS);
+    for (int i = 0; i < OPENERS; i++)
+        tap_require(os_thread_start(&threads[i], "opener", open_and_count, o) == RES_OK);
+    for (int i = 0; i < OPENERS; i++)
+        os_thread_join(&threads[i]);
+    for (int i = 0; i < OPENERS; i++)
+        tap_eq_u64((uint64_t)o->counted[i], (uint64_t)(before + ELEMENTS));
+}
+
+static void an_iterator_opened_while_a_run_is_made_misses_none_of_it(void)
+{
+    for (uint64_t seed = 1; seed <= 400; seed++) {
+        struct opened o = {.m = memtable_new(1 << 20, 1 << 16)};
+        struct sched_report report;
+        tap_require(o.m != NULL);
+        sched_run(seed, 0, openers, &o, &report);
+        if (report.stuck)
+            tap_diag("seed %llu is stuck: %s", (unsigned long long)seed, report.text);
+        tap_require(!report.stuck);
+        memtable_free(o.m);
+    }
 }
 
 int main(void)
 {
+    tap_test(an_iterator_opened_while_a_run_is_made_misses_none_of_it);
     tap_test(every_order_is_right);
     return tap_done();
 }

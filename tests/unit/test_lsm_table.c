@@ -174,10 +174,10 @@ static void fill_in(struct bench *b, size_t n, size_t key_max, size_t value_max)
     }
 }
 
-static void write_table(struct bench *b, uint32_t block_bytes, bool lz4)
+static void write_table(struct bench *b, uint32_t block_bytes, struct engine_compression how)
 {
     struct table_writer_options o = {
-        .number = 7, .boundary = 99, .block_bytes = block_bytes, .region = REGION_META, .lz4 = lz4};
+        .number = 7, .boundary = 99, .block_bytes = block_bytes, .region = REGION_META, .compression = how};
     struct table_writer *w;
     cr_assert_eq(b->env->ops->open(b->env, "/7", ENV_READ | ENV_WRITE | ENV_CREATE, &o.file), RES_OK);
     cr_assert_eq(table_writer_new(&o, &w), RES_OK);
@@ -290,16 +290,17 @@ Test(lsm_table, what_is_written_is_found)
     for (size_t bi = 0; bi < 4; bi++)
         for (size_t ki = 0; ki < 3; ki++)
             for (size_t vi = 0; vi < 4; vi++)
-                for (int lz4 = 0; lz4 < 2; lz4++) {
+                for (uint8_t kind = 0; kind < 3; kind++) {
                     struct bench b;
                     struct table *t;
                     struct errmsg msg = {""};
                     begin(&b, below(2) ? 1 << 20 : 20000);
                     fill_in(&b, vi == 3 ? 40 : 1 + below(500), key_sizes[ki], value_sizes[vi]);
-                    write_table(&b, blocks[bi], lz4);
+                    write_table(&b, blocks[bi], (struct engine_compression){kind, 1});
                     cr_assert_eq(reopen(&b, &t, &msg), RES_OK, "%s", msg.text);
                     cr_assert_eq(t->meta.records, b.count);
                     cr_assert_eq(t->meta.boundary, 99);
+                    cr_assert_eq(t->meta.packing, kind);
                     cr_assert_eq(t->meta.region, REGION_META);
                     everything_is_found(&b, t);
                     bounds_are_kept(&b, t);
@@ -321,7 +322,7 @@ Test(lsm_table, blocks_end_where_pages_end)
         snprintf((char *)k, 20, "M%015zu", b.count);
         b.records[b.count] = (struct record){slice_of(k, 16), slice_of(v, 100), RECORD_PUT};
     }
-    write_table(&b, 4096, false);
+    write_table(&b, 4096, (struct engine_compression){0});
     cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
     for (uint32_t i = 0; i < t->fences.count; i++)
         crossing += table_block_offset(t, i) / 4096 != (table_block_offset(t, i + 1) - 1) / 4096;
@@ -365,14 +366,14 @@ static bool error_or_right(struct bench *b)
 }
 
 /* Returns how many bits were flipped. */
-static uint64_t flip_every_bit(size_t records, size_t value_max, uint32_t block, bool lz4)
+static uint64_t flip_every_bit(size_t records, size_t value_max, uint32_t block, struct engine_compression how)
 {
     struct bench b;
     size_t unnoticed = 0;
     uint64_t flips = 0;
     begin(&b, 1 << 20);
     fill_in(&b, records, 20, value_max);
-    write_table(&b, block, lz4);
+    write_table(&b, block, how);
     for (uint64_t at = 0; at < b.size; at++)
         for (unsigned bit = 0; bit < 8; bit++, flips++) {
             cr_assert_eq(env_memory_flip(b.env, "/7", at, bit), RES_OK);
@@ -393,7 +394,8 @@ Test(lsm_table, every_flipped_bit_is_seen)
     rng_state = 8;
     log_set_level(LOG_NOTHING);
     for (int i = 0; flips < least; i++)
-        flips += flip_every_bit(20 + below(60), 20 + below(60), i % 3 ? 512 : 256, i % 2);
+        flips += flip_every_bit(20 + below(60), 20 + below(60), i % 2 ? 512 : 256,
+                                (struct engine_compression){(uint8_t)(i % 3), 3});
     cr_log_info("%lu bits flipped", (unsigned long)flips);
 }
 
@@ -405,7 +407,7 @@ Test(lsm_table, every_truncation_is_seen)
     rng_state = 9;
     begin(&b, 1 << 20);
     fill_in(&b, 40, 20, 60);
-    write_table(&b, 512, true);
+    write_table(&b, 512, (struct engine_compression){ENGINE_PACK_LZ4, 0});
     log_set_level(LOG_NOTHING);
     cr_assert_eq(env_read_file(b.env, "/7", 1 << 20, &whole, &len), RES_OK);
     for (size_t keep = 0; keep < len; keep++) {
@@ -440,7 +442,7 @@ Test(lsm_table, a_block_at_the_wrong_place_is_damage)
         snprintf((char *)k, 8, "M%06zu", b.count);
         b.records[b.count] = (struct record){slice_of(k, 7), slice_of(v, 40), RECORD_PUT};
     }
-    write_table(&b, 512, false);
+    write_table(&b, 512, (struct engine_compression){0});
     log_set_level(LOG_NOTHING);
     cr_assert_eq(env_read_file(b.env, "/7", 1 << 20, &whole, &len), RES_OK);
     cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
@@ -466,7 +468,7 @@ Test(lsm_table, one_bad_read_is_read_again)
     rng_state = 10;
     begin(&b, 0);
     fill_in(&b, 40, 20, 60);
-    write_table(&b, 512, false);
+    write_table(&b, 512, (struct engine_compression){0});
     cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
     struct env_fault once = {.ops = ENV_OP_BIT(ENV_OP_PREAD), .nth = 1, .code = RES_IO};
     env_faults_add(env_memory_faults(b.env), &once);
@@ -525,7 +527,7 @@ Test(lsm_cache, stays_within_its_budget)
     rng_state = 12;
     begin(&b, 0);
     fill_in(&b, 3000, 20, 200);
-    write_table(&b, 1024, false);
+    write_table(&b, 1024, (struct engine_compression){0});
     cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
     for (uint64_t capacity = 0; capacity < 600000; capacity += 50000) {
         cache_set_capacity(b.cache, capacity);
@@ -556,7 +558,7 @@ Test(lsm_table, a_closed_file_is_opened_again_by_who_may_wait)
     rng_state = 13;
     begin(&b, 0);
     fill_in(&b, 40, 20, 60);
-    write_table(&b, 512, false);
+    write_table(&b, 512, (struct engine_compression){0});
     cr_assert_eq(reopen(&b, &t, NULL), RES_OK);
     table_file_drop(t);
     cr_assert_eq(env_memory_open_files(b.env), 0);
@@ -572,7 +574,8 @@ Test(lsm_table, a_closed_file_is_opened_again_by_who_may_wait)
     end(&b);
 }
 
-/* Blocks of all sizes, taken and given back in any order: none overlaps another, and memory is used again. */
+/* Blocks of all sizes, taken and given back in any order, while caches become large and small again: none overlaps another,
+ * memory is used again, and in the end all of it is the system's. */
 Test(lsm_block, memory_is_handed_out_once)
 {
     enum { SLOTS = 3000 };
@@ -580,6 +583,8 @@ Test(lsm_block, memory_is_handed_out_once)
     static uint32_t len[SLOTS];
     uint64_t random = 88172645463325252u;
     for (int round = 0; round < 60000; round++) {
+        if (round % 10000 == 5000)
+            (void)block_memory_capacity(round / 10000 % 2 ? -((int64_t)128 << 20) : (int64_t)128 << 20);
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         size_t i = random % SLOTS;
         if (held[i]) {
@@ -599,4 +604,62 @@ Test(lsm_block, memory_is_handed_out_once)
     for (size_t i = 0; i < SLOTS; i++)
         if (held[i])
             block_memory_give(held[i], len[i]);
+    cr_expect_eq(block_memory_resident(), 0);
+}
+
+static uint64_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert(f && fscanf(f, "%lu", &pages) == 1);
+    (void)fclose(f);
+    return (uint64_t)pages * 4096;
+}
+
+/* Who must not wait is told when the next block needs memory of the system: once in a region. */
+Test(lsm_block, memory_at_hand)
+{
+    enum { MANY = 3000, LEN = 4000 };
+    static struct block *held[MANY];
+    int asked = 0;
+    if (block_memory(LEN) == sizeof(struct block) + LEN + 16)
+        cr_skip_test("no regions of its own");
+    block_memory_capacity((int64_t)1 << 30);
+    cr_assert(block_memory_at_hand(LEN));
+    for (size_t i = 0; i < MANY; i++) {
+        uint64_t before = block_memory_resident();
+        bool at_hand = block_memory_at_hand(LEN);
+        cr_assert_not_null(held[i] = block_memory_take(LEN));
+        cr_assert_eq(at_hand, block_memory_resident() == before);
+        asked += !at_hand;
+    }
+    cr_assert(asked >= MANY * LEN / (2 << 20) - 1 && asked <= MANY * LEN / (2 << 20) + 2, "%d", asked);
+    for (size_t i = 0; i < MANY; i++)
+        block_memory_give(held[i], LEN);
+    block_memory_capacity(-((int64_t)1 << 30));
+}
+
+/* What was free for a while goes back to the system; what is taken meanwhile stays. */
+Test(lsm_block, memory_that_is_not_needed_goes_back)
+{
+    enum { MANY = 20000, LEN = 4000 };
+    static struct block *held[MANY];
+    if (block_memory(LEN) == sizeof(struct block) + LEN + 16) /* by malloc, under AddressSanitizer */
+        cr_skip_test("no regions of its own");
+    block_memory_capacity((int64_t)1 << 30); /* so that nothing goes back at once */
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < MANY; i++)
+            cr_assert_not_null(held[i] = block_memory_take(LEN));
+        uint64_t full = address_space(), now = (uint64_t)(round + 1) * 1000000000000;
+        for (size_t i = 0; i < MANY; i++)
+            if (round || i % 2) /* in the first round every chunk keeps something */
+                block_memory_give(held[i], LEN);
+        for (int i = 0; i < 20; i++)
+            block_memory_trim(now + (uint64_t)i * 11000000000);
+        cr_assert(round ? address_space() < full - (uint64_t)MANY * LEN / 2 : address_space() == full,
+                  "round %d: %lu of %lu bytes are left", round, (unsigned long)address_space(), (unsigned long)full);
+        for (size_t i = 0; i < MANY && !round; i += 2)
+            block_memory_give(held[i], LEN);
+    }
+    block_memory_capacity(-((int64_t)1 << 30));
 }

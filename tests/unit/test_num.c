@@ -1,6 +1,7 @@
 /* Numbers in text must be accepted, refused and printed exactly as Redis does it: clients see every difference. */
 #include <criterion/criterion.h>
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -219,6 +220,75 @@ static bool memory_is(const char *text, enum result code, uint64_t want)
 {
     uint64_t v = 0;
     return num_parse_memory(slice_str(text), &v) == code && v == want;
+}
+
+static void reads_as_libc_does(const char *text)
+{
+    double v = 12345;
+    char *end;
+    double want = strtod(text, &end);
+    cr_assert_eq(*end, 0);
+    cr_assert_eq(num_parse_double(slice_str(text), &v), RES_OK, "%s", text);
+    cr_assert(memcmp(&v, &want, sizeof v) == 0, "%s: %.17g, not %.17g", text, v, want);
+}
+
+Test(num, decimals_are_rounded_as_libc_rounds_them)
+{
+    static const char *const texts[] = {
+        "0",
+        "-0",
+        "0.0",
+        "-0.0",
+        "0.00000000000000000",
+        "1",
+        "-1",
+        "0.1",
+        "00.10",
+        "9007199254740992",
+        "9007199254740993",
+        "9007199254740995",
+        "9007199254740992.5",
+        "9007199254740993.0",
+        "9999999999999999999",
+        "0.9999999999999999999",
+        "18446744073709551615",
+        "1.8446744073709551615",
+        "4503599627370497.5",
+        "4503599627370496.5",
+        "1e3",
+        "1.5e-7",
+        "0x10",
+        "inf",
+        "5e-324",
+        ".5",
+        "5.",
+        "1234567890123456789012",
+        "0.3",
+        "0.1000000000000000055",
+        "0.1000000000000000124",
+        "2.2250738585072014",
+        "179769313486231570.8",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        reads_as_libc_does(texts[i]);
+    uint64_t state = 1;
+    for (int i = 0; i < 300000; i++) {
+        char text[64];
+        state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+        uint64_t r = state >> 1;
+        double magnitude = pow(10, (double)(state >> 59) - 12);
+        snprintf(text, sizeof text, "%s%.*f", state & 64 ? "-" : "", (int)(state >> 33 & 15) + 1,
+                 (double)(r & 0xfffffffff) * magnitude);
+        reads_as_libc_does(text);
+        snprintf(text, sizeof text, "%" PRIu64 ".%0*" PRIu64, r % 1000, (int)(r % 16) + 1, r >> (r % 64));
+        reads_as_libc_does(text);
+        snprintf(text, sizeof text, "%.17g", (double)r / 3e15);
+        reads_as_libc_does(text);
+    }
+    double v;
+    static const char *const bad[] = {"", "-", ".", "-.", "1.2.3", "1-", "--1", "1 ", " 1", "1,5", "nan"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        cr_assert_eq(num_parse_double(slice_str(bad[i]), &v), RES_INVALID, "%s", bad[i]);
 }
 
 Test(num, memory_sizes_as_in_the_configuration)

@@ -585,30 +585,75 @@ static uint64_t popped(struct talk *from)
 }
 
 /* One pop after the other, which are drawn ahead, against single ones: all equally likely. */
-static void pops_in_a_row_are_uniform(void)
+static void pops_in_rows_of(unsigned row)
 {
-    enum { MEMBERS = 900, EACH = 40, ROW = 3 };
-    static uint64_t hits[MEMBERS];
+    enum { MEMBERS = 900, EACH = 40 };
+    uint64_t hits[MEMBERS] = {0}, took[MEMBERS], total = 0;
     struct env *env = env_memory_new(6, ENV_MEMORY_PLAIN);
     struct talk_options o = {.env = env};
     talk_open(&t, &o);
     for (unsigned i = 0; i < MEMBERS; i++)
         (void)talk(&t, "SADD urn m%ux", i);
-    for (unsigned round = 0; round < MEMBERS * EACH / (ROW - 1); round++) {
-        uint64_t took[ROW];
-        for (int i = 0; i < ROW; i++) {
+    while (total < MEMBERS * EACH) {
+        for (unsigned i = 0; i < row; i++) {
             took[i] = popped(&t);
             tap_require(took[i] < MEMBERS);
-            hits[took[i]] += i > 0; /* the first is drawn alone: the count was not what the last row left */
+            hits[took[i]] += i > 0; /* the first is drawn alone: somebody else has changed the set */
         }
-        for (int i = 0; i < ROW; i++)
+        total += row - 1;
+        for (unsigned i = 0; i < row; i++)
             (void)talk(&t, "SADD urn m%llux", (unsigned long long)took[i]);
     }
-    double chi = 0, mean = MEMBERS - 1;
+    double chi = 0, mean = MEMBERS - 1, expected = (double)total / MEMBERS;
     for (unsigned i = 0; i < MEMBERS; i++)
-        chi += ((double)hits[i] - EACH) * ((double)hits[i] - EACH) / EACH;
+        chi += ((double)hits[i] - expected) * ((double)hits[i] - expected) / expected;
+    /* no member comes twice in a row: that only makes it smaller */
     if (!tap_check((chi - mean) * (chi - mean) <= 36 * 2 * mean || chi < mean))
-        tap_diag("chi-square %.0f", chi);
+        tap_diag("rows of %u: chi-square %.0f", row, chi);
+    talk_close(&t);
+    env_memory_free(env);
+}
+
+static void pops_in_a_row_are_uniform(void)
+{
+    pops_in_rows_of(3);
+    pops_in_rows_of(250); /* several lists */
+}
+
+/* Many more than one list has, most of them in tables, some in memory, and some removed before. */
+static void pops_empty_a_set_in_tables(void)
+{
+    enum { MEMBERS = 30000 };
+    static bool gone[MEMBERS];
+    struct env *env = env_memory_new(8, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env, .engine = &engine_lsm, .memtable_bytes = 1 << 20};
+    talk_open(&t, &o);
+    for (unsigned i = 0; i < MEMBERS; i += 4)
+        (void)talk(&t, "SADD urn m%ux m%ux m%ux m%ux", i, i + 1, i + 2, i + 3);
+    for (unsigned i = 0; i < MEMBERS; i += 3) {
+        (void)talk(&t, "SREM urn m%ux", i);
+        gone[i] = true;
+    }
+    unsigned left = MEMBERS - (MEMBERS + 2) / 3, added = 0;
+    for (uint64_t took; (took = popped(&t)) < MEMBERS; left--) {
+        tap_require(!gone[took]);
+        gone[took] = true;
+        if (left == MEMBERS / 2 && !added++) { /* what was drawn ahead is void, and what was known of the cells */
+            (void)talk(&t, "SADD urn m0x");
+            gone[0] = false;
+            left++;
+        }
+        if (left % 1000 == 999) { /* these do not take from a list, and the next one notices it */
+            (void)talk(&t, "MULTI");
+            (void)talk(&t, "SPOP urn");
+            const char *reply = talk(&t, "EXEC"), *name = strchr(reply, 'm');
+            tap_require(name && !gone[strtoul(name + 1, NULL, 10)]);
+            gone[strtoul(name + 1, NULL, 10)] = true;
+            left--;
+        }
+    }
+    tap_eq_u64(left, 0);
+    tap_check(strcmp(talk(&t, "EXISTS urn"), ":0\r\n") == 0);
     talk_close(&t);
     env_memory_free(env);
 }
@@ -705,6 +750,7 @@ int main(void)
     tap_test(random_members_are_uniform);
     tap_test(pops_in_a_row_are_uniform);
     tap_test(pops_empty_a_set_that_changes);
+    tap_test(pops_empty_a_set_in_tables);
     tap_test(damaged_elements_are_told);
     return tap_done();
 }

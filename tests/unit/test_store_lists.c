@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 #include "os/env_memory.h"
-#include "store/list.h"
+#include "store/list_priv.h"
 #include "store/store_priv.h"
 #include "tests/lib/talk.h"
 #include "tests/lib/tap.h"
@@ -82,6 +82,27 @@ struct plan {
     uint32_t first;
 };
 
+/* Every second push is of all elements at once. */
+static enum result push(struct list *l, const struct plan *p)
+{
+    enum result r = RES_OK;
+    struct call *c = l->e.c;
+    if (p->first % 2 == 0) {
+        for (uint64_t i = 0; r == RES_OK && i < p->n; i++)
+            r = list_push(l, p->end, bytes_of(p->first + (uint32_t)i));
+        return r;
+    }
+    struct slice *all = arena_alloc(c->arena, (p->n + 1) * sizeof *all);
+    for (uint64_t i = 0; all && i < p->n; i++) {
+        struct slice one = bytes_of(p->first + (uint32_t)i);
+        void *copy = arena_copy(c->arena, one.data, one.len);
+        if (!copy)
+            return RES_NO_MEMORY;
+        all[i] = slice_of(copy, one.len);
+    }
+    return all ? list_push_all(l, p->end, all, p->n) : RES_NO_MEMORY;
+}
+
 static enum result carry_out(struct call *c)
 {
     const struct plan *p = call_background_arg(c);
@@ -89,8 +110,8 @@ static enum result carry_out(struct call *c)
     struct slice value;
     enum result r = open_list(c, "list", &x);
     struct list *l = &x.list;
-    for (uint64_t i = 0; r == RES_OK && p->kind == 0 && i < p->n; i++)
-        r = list_push(l, p->end, bytes_of(p->first + (uint32_t)i));
+    if (r == RES_OK && p->kind == 0)
+        r = push(l, p);
     for (uint64_t i = 0; r == RES_OK && p->kind == 1 && i < p->n; i++)
         r = list_pop(l, p->end, &value);
     if (r == RES_OK && p->kind == 2)
@@ -229,26 +250,49 @@ static enum result is_dead(struct call *c, const uint8_t *prefix, uint64_t posit
     return r == RES_NOT_FOUND ? RES_OK : r;
 }
 
-static enum result check_records(struct call *c, struct list *l)
+/* Elements of the list in records of one subspace. What has none is named dead, and only that. */
+static enum result count_records(struct call *c, struct list *l, uint8_t subspace, uint64_t *used)
 {
     struct iter *it;
-    uint64_t used = 0;
-    enum result r = piece_iter(&l->e, SUBSPACE_POSITIONS, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it);
+    struct list_block b;
+    enum result r = piece_iter(&l->e, subspace, slice_of(NULL, 0), slice_of(NULL, 0), 0, &it);
     if (r != RES_OK)
         return r;
     for (r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it)) {
-        uint64_t position = get_be64(piece_element(it).data);
-        bool inside = in_segments(l, position), dead = false;
-        used += inside;
-        if ((!inside || draw(50) == 0) && (r = is_dead(c, it->key.data, position, &dead)) != RES_OK)
+        uint64_t number = get_be64(piece_element(it).data), here = 0, lives = 0;
+        bool dead = false;
+        if (subspace == SUBSPACE_POSITIONS) {
+            r = list_block_get(l, number / LIST_BLOCK, &b);
+            here = lives = in_segments(l, number) && !(b.set >> number % LIST_BLOCK & 1);
+        } else {
+            r = list_block_decode(it->value, &b);
+            for (unsigned i = 0; i < LIST_BLOCK; i++) {
+                bool lives_there = in_segments(l, number * LIST_BLOCK + i);
+                here += lives_there && b.set >> i & 1;
+                lives += lives_there;
+            }
+        }
+        if (r != RES_OK)
             break;
-        tap_check(inside ? !dead : dead);
+        *used += here;
+        if ((!lives || draw(50) == 0) && (r = is_dead(c, it->key.data, number, &dead)) != RES_OK)
+            break;
+        tap_check(lives ? !dead : dead);
     }
     iter_close(it);
+    return r == RES_NOT_FOUND ? RES_OK : r;
+}
+
+static enum result check_records(struct call *c, struct list *l)
+{
+    uint64_t used = 0;
+    enum result r = count_records(c, l, SUBSPACE_POSITIONS, &used);
+    if (r == RES_OK)
+        r = count_records(c, l, SUBSPACE_BLOCKS, &used);
     tap_eq_u64(used, list_length(l));
     struct engine_key key;
     struct element table;
-    if (r == RES_NOT_FOUND)
+    if (r == RES_OK)
         r = piece_key(&l->e, SUBSPACE_RANKS, slice_of(NULL, 0), &key);
     if (r != RES_OK)
         return r;
@@ -572,6 +616,33 @@ static void damaged_metadata_is_found_or_has_one_spelling(void)
     env_memory_free(env);
 }
 
+/* Whatever a block's record says, what is taken from it lies inside, and nothing else is in it. */
+static void a_damaged_block_is_found(void)
+{
+    uint64_t good = 0;
+    for (int round = 0; round < 200000; round++) {
+        size_t len = draw(40);
+        uint8_t *record = malloc(len + 1);
+        for (size_t i = 0; i < len; i++)
+            record[i] = (uint8_t)(draw(4) ? draw(6) : draw(256));
+        if (len)
+            record[0] = 1;
+        struct list_block b;
+        if (list_block_decode(slice_of(record, len), &b) == RES_OK) {
+            size_t bytes = 3;
+            for (unsigned i = 0; i < LIST_BLOCK; i++)
+                if (b.set >> i & 1) {
+                    tap_require(b.slot[i].data > record && b.slot[i].data + b.slot[i].len <= record + len);
+                    bytes += 1 + b.slot[i].len;
+                }
+            tap_require(bytes == len);
+            good++;
+        }
+        free(record);
+    }
+    tap_check(good > 100);
+}
+
 int main(void)
 {
     tap_test(small_lists_hold_what_an_array_would);
@@ -581,5 +652,6 @@ int main(void)
     tap_test(insertions_deep_inside_are_joined);
     tap_test(object_encoding_is_that_of_redis);
     tap_test(damaged_metadata_is_found_or_has_one_spelling);
+    tap_test(a_damaged_block_is_found);
     return tap_done();
 }

@@ -331,6 +331,132 @@ static void a_large_set_is_popped_from_both_ends(void)
     env_memory_free(env);
 }
 
+/* Pops take from a list of what lies at an end. Here everything that can make a list wrong comes between. */
+#define QUEUE 2000
+static double queue_score[2 * QUEUE];
+static bool queued[2 * QUEUE];
+static int queue_length;
+
+static int queue_end(bool down)
+{
+    int best = -1;
+    for (int i = 0; i < 2 * QUEUE; i++) { /* names have one length: they are ordered like numbers */
+        if (!queued[i])
+            continue;
+        if (best < 0 || (down ? queue_score[i] >= queue_score[best] : queue_score[i] < queue_score[best]))
+            best = i;
+    }
+    return best;
+}
+
+static void enqueue(int m, double score)
+{
+    queue_length += !queued[m];
+    queued[m] = true;
+    queue_score[m] = score;
+}
+
+static void check_popped(const char *reply, bool down)
+{
+    int want = queue_end(down);
+    const char *name = strchr(reply, 'm');
+    tap_require(want >= 0 && name && atoi(name + 1) == want);
+    tap_require(atof(strchr(strchr(name, '$') + 1, '\n') + 1) == queue_score[want]);
+    queued[want] = false;
+    queue_length--;
+}
+
+static void disturb_queue(const char *key)
+{
+    int m = (int)draw(2 * QUEUE), first = queue_end(draw(2));
+    double score = (double)draw(400);
+    switch (draw(9)) {
+    case 0: /* anywhere */
+        (void)talk(&t, "ZADD %s %.0f m%04d", key, score, m);
+        enqueue(m, score);
+        break;
+    case 1: /* behind all, as queues do */
+    case 2:
+        (void)talk(&t, "ZADD %s 500 m%04d", key, m);
+        enqueue(m, 500);
+        break;
+    case 3: /* before all */
+        (void)talk(&t, "ZADD %s -5 m%04d", key, m);
+        enqueue(m, -5);
+        break;
+    case 4:
+        (void)talk(&t, "ZREM %s m%04d", key, first);
+        queue_length -= first >= 0 && queued[first];
+        if (first >= 0)
+            queued[first] = false;
+        break;
+    case 5: /* an end goes to the middle */
+        if (first >= 0) {
+            (void)talk(&t, "ZADD %s 200 m%04d", key, first);
+            enqueue(first, 200);
+        }
+        break;
+    case 6:
+        (void)talk(&t, "MULTI");
+        (void)talk(&t, "ZADD %s -7 m%04d", key, m);
+        (void)talk(&t, "ZPOPMIN %s", key);
+        (void)talk(&t, "ZPOPMIN %s", key);
+        enqueue(m, -7);
+        const char *reply = talk(&t, "EXEC");
+        reply = strchr(reply, 'm');
+        check_popped(reply, false);
+        if (queue_length)
+            check_popped(strchr(reply + 1, 'm'), false);
+        break;
+    case 7: /* one that is built for the ranks of a neighbour, which may have the same place in memory */
+        (void)talk(&t, "ZADD other %d m%04d", (int)score, m);
+        (void)talk(&t, "ZPOPMIN other");
+        break;
+    default:
+        (void)talk(&t, "RENAME %s aside", key);
+        (void)talk(&t, "ZPOPMIN %s", key);
+        (void)talk(&t, "RENAME aside %s", key);
+        break;
+    }
+}
+
+static void pops_in_a_row_see_every_change(void)
+{
+    struct env *env = env_memory_new(9, ENV_MEMORY_PLAIN);
+    struct talk_options o = {.env = env};
+    talk_open(&t, &o);
+    for (int i = 0; i < 300; i++)
+        (void)talk(&t, "ZADD other %d m%04d", i, i);
+    for (int round = 0; round < (tap_long() ? 40 : 4); round++) {
+        bool down = round % 2;
+        for (int i = 0; i < QUEUE; i++) {
+            enqueue(i, (double)draw(300));
+            (void)talk(&t, "ZADD q %.0f m%04d", queue_score[i], i);
+        }
+        for (unsigned step = 0; queue_length > 0; step++) {
+            if (draw(60) == 0)
+                down = !down;
+            unsigned n = draw(20) ? 1 : 1 + (unsigned)draw(16);
+            const char *reply = n > 1 ? talk(&t, "%s q %u", down ? "ZPOPMAX" : "ZPOPMIN", n)
+                                      : talk(&t, "%s q", down ? "ZPOPMAX" : "ZPOPMIN");
+            static char kept[4096];
+            snprintf(kept, sizeof kept, "%s", reply);
+            const char *at = kept;
+            for (unsigned i = 0; i < n && queue_length > 0; i++, at++) {
+                at = strchr(at, 'm');
+                tap_require(at);
+                check_popped(at, down);
+            }
+            if (queue_length > 0 && draw(round < 2 ? 30 : 150) == 0)
+                disturb_queue("q");
+            tap_require(step < 100000);
+        }
+        tap_check(strcmp(talk(&t, "EXISTS q"), ":0\r\n") == 0);
+    }
+    talk_close(&t);
+    env_memory_free(env);
+}
+
 /* ---- ranks of a large set ---- */
 
 #define MANY 20000
@@ -436,6 +562,7 @@ int main(void)
     tap_test(orders_are_those_of_scores);
     tap_test(hints_have_one_spelling);
     tap_test(a_large_set_is_popped_from_both_ends);
+    tap_test(pops_in_a_row_see_every_change);
     tap_test(ranks_of_a_large_set_are_counted_by_a_tree);
     tap_test(any_row_leaves_what_a_sorted_array_holds);
     return tap_done();

@@ -15,7 +15,7 @@
 
 struct backend_options {
     const char *dir;         /* exists; empty when the workload fills it */
-    const char *compression; /* none, lz4 or snappy */
+    const char *compression; /* none, lz4, zstd, zstd:LEVEL or snappy */
     uint64_t cache_bytes;    /* for blocks */
     uint64_t memtable_bytes; /* of one memtable */
     uint64_t data_bytes;     /* keys and values that the workloads will write */
@@ -43,6 +43,8 @@ struct backend {
     unsigned (*scan)(void *thread, const char *key, unsigned n);
     /* Starts what leads to a quiet engine (a memtable flush); NULL: nothing does. */
     void (*flush)(void);
+    /* What a server has its engine do every second or so; NULL: nothing. */
+    void (*tend)(void);
     /* Prints to stderr how the data lies, one or some lines; may be NULL. */
     void (*describe)(void);
 };

@@ -23,6 +23,8 @@ static void check(char *error)
 
 static int compression_of(const char *name)
 {
+    if (!strncmp(name, "zstd", 4))
+        return rocksdb_zstd_compression;
     if (!strcmp(name, "lz4"))
         return rocksdb_lz4_compression;
     return !strcmp(name, "snappy") ? rocksdb_snappy_compression : rocksdb_no_compression;

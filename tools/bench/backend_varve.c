@@ -5,6 +5,7 @@
  * first, inside an epoch section and without waiting; what is cold is read again by a thread that may wait, and the cold
  * keys of one multi-get by several such threads at a time. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +38,11 @@ struct cold_group {
 static struct {
     struct front *front;
     bool sync;
+    uint64_t opened_ms;
     pthread_mutex_t commit;
     pthread_mutex_t space_lock;
     pthread_cond_t space;
-    uint64_t space_turns; /* grows whenever front_reserve may succeed again */
+    _Atomic uint64_t space_turns; /* grows whenever front_reserve may succeed again */
 
     pthread_mutex_t cold_lock;
     pthread_cond_t cold_work, cold_done;
@@ -129,12 +131,25 @@ static void cold_read_all(struct cold_get *gets, unsigned n)
 
 /* ---- open and close ---- */
 
+static struct engine_compression compression_named(const char *name)
+{
+    struct engine_compression c = {.kind = ENGINE_PACK_NONE, .level = ENGINE_ZSTD_LEVEL};
+    if (!strcmp(name, "lz4"))
+        c.kind = ENGINE_PACK_LZ4;
+    else if (!strncmp(name, "zstd", 4))
+        c.kind = ENGINE_PACK_ZSTD;
+    else if (strcmp(name, "none") != 0)
+        bench_die(name, "varve has none, lz4, zstd and zstd:LEVEL");
+    if (!strncmp(name, "zstd:", 5))
+        c.level = (uint8_t)atoi(name + 5);
+    return c;
+}
+
 static void open_with(const struct engine_ops *engine, const struct backend_options *o)
 {
     struct errmsg why;
-    if (strcmp(o->compression, "none") != 0)
-        fprintf(stderr, "enginebench: varve chooses compression by itself\n");
     varve.sync = o->sync;
+    varve.opened_ms = env_posix()->ops->real_ms(env_posix());
     varve.stopping = false;
     struct front_options f = {.env = env_posix(),
                               .engine = engine,
@@ -145,6 +160,8 @@ static void open_with(const struct engine_ops *engine, const struct backend_opti
                               .tuning = {.cache_bytes = o->cache_bytes, .compaction_threads = o->background},
                               .on_space = on_space,
                               .on_failure = on_failure};
+    for (int level = 0; level < ENGINE_LEVELS; level++)
+        f.tuning.compression[level] = compression_named(o->compression);
     if (front_open(&f, &varve.front, &why) != RES_OK)
         bench_die("varve open", why.text);
     for (unsigned i = 0; i < COLD_READERS; i++)
@@ -180,13 +197,11 @@ static struct engine_key engine_key_of(const char *key)
 
 static void commit(const struct batch_record *records, unsigned n)
 {
-    struct batch b = {.records = records, .count = n, .now_ms = 1};
+    struct batch b = {.records = records, .count = n, .now_ms = varve.opened_ms};
     uint64_t sequence = 0;
     enum result r;
     do {
-        pthread_mutex_lock(&varve.space_lock);
-        uint64_t turn = varve.space_turns;
-        pthread_mutex_unlock(&varve.space_lock);
+        uint64_t turn = atomic_load(&varve.space_turns);
         pthread_mutex_lock(&varve.commit);
         r = front_reserve(varve.front, &b);
         if (r == RES_OK)
@@ -335,6 +350,19 @@ static unsigned varve_scan(void *thread, const char *key, unsigned n)
 
 static void varve_flush(void) { check(front_flush(varve.front), "varve flush"); }
 
+static void varve_tend(void)
+{
+    pthread_mutex_lock(&varve.commit);
+    enum result r = front_seal_deletes(varve.front);
+    if (r == RES_OK)
+        r = front_rest(varve.front);
+    pthread_mutex_unlock(&varve.commit);
+    if (r == RES_WOULD_BLOCK)
+        front_kick(varve.front);
+    else
+        check(r, "varve tend");
+}
+
 static void varve_describe(void)
 {
     struct front_stats s;
@@ -342,6 +370,10 @@ static void varve_describe(void)
     for (int i = 0; i < s.engine.levels; i++)
         fprintf(stderr, "level %d: %lu files, %lu MB\n", i, (unsigned long)s.engine.level[i].files,
                 (unsigned long)(s.engine.level[i].bytes / 1000000));
+    fprintf(stderr, "%lu flushes, %lu MB; %lu compactions, %lu MB read, %lu MB written; log %lu MB\n",
+            (unsigned long)s.engine.flushes, (unsigned long)(s.engine.flush_bytes / 1000000),
+            (unsigned long)s.engine.compactions, (unsigned long)(s.engine.compaction_read_bytes / 1000000),
+            (unsigned long)(s.engine.compaction_write_bytes / 1000000), (unsigned long)(s.log_bytes_written / 1000000));
     fprintf(stderr, "waits for space %lu, cache %lu of %lu MB, hits %lu, misses %lu\n", (unsigned long)s.reserve_waits,
             (unsigned long)(s.engine.cache_bytes >> 20), (unsigned long)(s.engine.cache_capacity >> 20),
             (unsigned long)s.engine.cache_hits, (unsigned long)s.engine.cache_misses);
@@ -352,7 +384,7 @@ static void varve_describe(void)
     {                                                                                                                  \
         .name = n, .open = open_it, .close = varve_close, .thread_begin = varve_thread_begin,                          \
         .thread_end = varve_thread_end, .put = varve_put, .put_batch = varve_put_batch, .del = varve_del,              \
-        .get = varve_get, .get_batch = varve_get_batch, .scan = varve_scan, .flush = varve_flush,                      \
+        .get = varve_get, .get_batch = varve_get_batch, .scan = varve_scan, .flush = varve_flush, .tend = varve_tend,  \
         .describe = varve_describe,                                                                                    \
     }
 const struct backend backend_varve = BACKEND("varve", varve_open);

@@ -1,19 +1,19 @@
 #include "tools/bench/keys.h"
 
-#include <math.h>
 #include <string.h>
+
+#include "tools/bench/zipf.h"
 
 #define POOL_BYTES ((size_t)8 << 20)
 #define POOL_SPARE ((size_t)64 << 10) /* behind the last start of a value: the largest value */
 #define TEXT_BYTES 50                 /* random printable text, then the same again: half compressible */
-#define ZIPF_EXPONENT 0.99
 
 static struct {
     uint64_t count;
     size_t value_bytes;
     unsigned half_bits; /* of the Feistel network's domain */
     char *pool;
-    double zeta, alpha, eta;
+    struct zipf zipf;
 } keys;
 
 void keys_init(uint64_t count, size_t value_bytes)
@@ -51,6 +51,10 @@ void value_write(char *value, uint64_t key, uint64_t *random)
 {
     memcpy(value, keys.pool + random_next(random) % POOL_BYTES, keys.value_bytes);
     memcpy(value, &key, sizeof key);
+    uint64_t after = *random; /* where the next one begins: the time it takes to come is no engine's */
+    const char *next = keys.pool + random_next(&after) % POOL_BYTES;
+    __builtin_prefetch(next);
+    __builtin_prefetch(next + 64);
 }
 
 uint64_t bits_mixed(uint64_t x)
@@ -78,26 +82,9 @@ uint64_t permuted(uint64_t i, uint64_t seed)
     return i;
 }
 
-void zipf_init(void)
-{
-    double n = (double)keys.count;
-    keys.zeta = 0;
-    for (uint64_t i = 1; i <= keys.count; i++)
-        keys.zeta += 1 / pow((double)i, ZIPF_EXPONENT);
-    double zeta2 = 1 + 1 / pow(2, ZIPF_EXPONENT);
-    keys.alpha = 1 / (1 - ZIPF_EXPONENT);
-    keys.eta = (1 - pow(2 / n, 1 - ZIPF_EXPONENT)) / (1 - zeta2 / keys.zeta);
-}
+void zipf_init(void) { zipf_make(&keys.zipf, keys.count); }
 
 uint64_t zipf_next(uint64_t *random)
 {
-    double u = (double)(random_next(random) >> 11) * 0x1p-53, share = u * keys.zeta;
-    uint64_t rank;
-    if (share < 1)
-        rank = 0;
-    else if (share < 1 + pow(0.5, ZIPF_EXPONENT))
-        rank = 1;
-    else
-        rank = (uint64_t)((double)keys.count * pow(keys.eta * u - keys.eta + 1, keys.alpha));
-    return permuted(rank < keys.count ? rank : keys.count - 1, 99);
+    return permuted(zipf_rank(&keys.zipf, (double)(random_next(random) >> 11) * 0x1p-53), 99);
 }

@@ -16,8 +16,7 @@ void value_write(char *value, uint64_t key, uint64_t *random);
 
 /* A permutation of [0, count) by a keyed Feistel network: each key exactly once in an order without a pattern. */
 uint64_t permuted(uint64_t i, uint64_t seed);
-/* Zipf with exponent 0.99 (Gray et al., "Quickly generating billion-record synthetic databases", SIGMOD 1994); popular
- * keys lie scattered over the range. zipf_init takes a moment and comes first. */
+/* By Zipf's law (zipf.h); popular keys lie scattered over the range. zipf_init takes a moment and comes first. */
 void zipf_init(void);
 uint64_t zipf_next(uint64_t *random);
 

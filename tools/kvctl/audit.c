@@ -6,51 +6,21 @@
  *  3. M -> X: a key that expires has an entry in the expiry index, at the time its record tells.
  *  4. X -> M: an entry has a key that tells of it.
  *  5. E -> M: pieces belong to an object that some key names.
- *  6. A hash, set or sorted set in pieces has as many members as its record says.
+ *  6. A hash, set or sorted set in pieces has as many members as its record says; members and scores of a sorted set tell
+ *     of each other; a list has an element at every position of its segments (audit_collections.c).
  *  7. Counters are what counting gives.
  *
  * Records of keyspaces that no database means any more, and pieces in dead ranges, are on their way out and not looked at.
- * Memory: 40 bytes for each object in pieces, the names of collections among them, and the dead ranges. */
+ * Memory: 56 bytes for each object in pieces, the names of collections among them, and the dead ranges. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
 #include "base/epoch.h"
-#include "store/elements.h"
-#include "store/store_priv.h"
-#include "tools/kvctl/offline.h"
+#include "tools/kvctl/audit.h"
+#include "tools/kvctl/interrupt.h"
 
-struct range {
-    uint8_t *start, *end; /* one block of memory, start first */
-    size_t start_len, end_len;
-    size_t furthest; /* index of the range among this and all before whose end is greatest */
-};
-
-struct object_name {
-    uint64_t id, count, members; /* of a collection: as its record says, as they were seen */
-    uint8_t *key;                /* of a collection: its metadata record's, and how long it is */
-    uint32_t keyspace;
-    uint16_t home, key_len;
-    uint8_t type;
-};
-
-struct auditor {
-    struct front *front;
-    struct front_view *view;
-    uint64_t snapshot;
-    struct store store; /* its seed alone */
-    audit_fn *problem;
-    void *arg;
-    struct audit *out;
-    struct range *ranges;
-    size_t range_count, range_room;
-    struct object_name *objects;
-    size_t object_count, object_room;
-    uint32_t *keyspaces; /* that databases mean */
-    size_t keyspace_count;
-};
-
-static void PRINTF_LIKE(3, 4) problem(struct auditor *a, const struct audit_fix *fix, const char *fmt, ...)
+void problem(struct auditor *a, const struct audit_fix *fix, const char *fmt, ...)
 {
     char text[1024];
     va_list ap;
@@ -75,8 +45,7 @@ static bool grow(void **array, size_t count, size_t *room, size_t size)
     return true;
 }
 
-/* A key for the eye: what does not print as \xHH, cut where it is long. */
-static const char *shown(struct slice key, char out[256])
+const char *shown(struct slice key, char out[256])
 {
     size_t n = 0;
     for (size_t i = 0; i < key.len && n < 240; i++) {
@@ -103,6 +72,10 @@ static enum result each_record(struct auditor *a, enum region region, record_fn 
         return r;
     for (r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it)) {
         a->out->records++;
+        if (interrupted()) {
+            r = RES_INTERRUPTED;
+            break;
+        }
         if ((r = fn(a, it->key, it->value)) != RES_OK)
             break;
     }
@@ -110,7 +83,7 @@ static enum result each_record(struct auditor *a, enum region region, record_fn 
     return r == RES_NOT_FOUND ? RES_OK : r;
 }
 
-static enum result read_record(struct auditor *a, struct slice key, uint8_t **value, size_t *len)
+enum result read_record(struct auditor *a, struct slice key, uint8_t **value, size_t *len)
 {
     struct engine_key k = {key, engine_hash(key)};
     return front_get_wait(a->view, a->snapshot, &k, value, len);
@@ -253,6 +226,7 @@ static enum result look_for_expiry(struct auditor *a, struct slice key, struct s
 }
 
 static bool has_members(enum object_type type) { return type == TYPE_HASH || type == TYPE_SET || type == TYPE_ZSET; }
+static bool is_verified(enum object_type type) { return has_members(type) || type == TYPE_LIST; }
 
 static enum result note_object(struct auditor *a, struct slice key, const struct meta *m)
 {
@@ -263,7 +237,7 @@ static enum result note_object(struct auditor *a, struct slice key, const struct
     struct object_name *o = &a->objects[a->object_count];
     *o = (struct object_name){
         .id = m->id, .count = m->count, .keyspace = get_be32(key.data + 1), .home = m->home, .type = (uint8_t)m->type};
-    if (has_members(m->type)) {
+    if (is_verified(m->type)) {
         o->key_len = (uint16_t)key.len;
         o->key = malloc(key.len);
         if (!o->key)
@@ -365,8 +339,11 @@ static enum result look_at_element(struct auditor *a, struct slice key, struct s
         problem(a, &drop, "piece %s belongs to no key", shown(key, text));
     else if (o->type == TYPE_STRING && (key.len != CHUNK_KEY || value.len < 2 || value.len > 1 + STORE_CHUNK))
         problem(a, NULL, "piece %s of a string cannot be read", shown(key, text));
-    else
+    if (o) {
         o->members += key.data[ELEMENT_KEY_OBJECT] == SUBSPACE_MEMBERS;
+        o->scores += key.data[ELEMENT_KEY_OBJECT] == SUBSPACE_SCORES;
+        o->counted |= key.data[ELEMENT_KEY_OBJECT] == SUBSPACE_RANKS;
+    }
     return RES_OK;
 }
 
@@ -386,6 +363,8 @@ static enum result recount(struct auditor *a, const struct object_name *o)
     struct audit_fix fix = {RECORD_DELETE, key, {NULL, 0}};
     if (meta_decode(slice_of(record, len), &m) == RES_OK && o->members) {
         m.count = o->members;
+        if (m.type == TYPE_ZSET)
+            m.hints = slice_of(NULL, 0); /* its counted tree is gone: see audit_zset */
         fixed = malloc(meta_head_size(&m));
         if (fixed)
             fix = (struct audit_fix){RECORD_PUT, key, slice_of(fixed, (size_t)(meta_encode_head(fixed, &m) - fixed))};
@@ -400,9 +379,18 @@ static enum result recount(struct auditor *a, const struct object_name *o)
 static enum result look_at_members(struct auditor *a)
 {
     enum result r = RES_OK;
-    for (size_t i = 0; i < a->object_count && r == RES_OK; i++)
-        if (a->objects[i].key && a->objects[i].members != a->objects[i].count)
-            r = recount(a, &a->objects[i]);
+    for (size_t i = 0; i < a->object_count && r == RES_OK; i++) {
+        const struct object_name *o = &a->objects[i];
+        if (o->type == TYPE_LIST)
+            r = audit_list(a, o);
+        bool good = o->scores == o->members && o->members == o->count;
+        if (o->type == TYPE_ZSET && good)
+            r = audit_counts(a, o, &good);
+        if (r == RES_OK && o->type == TYPE_ZSET && !good)
+            r = audit_zset(a, o);
+        if (r == RES_OK && has_members(o->type) && o->members != o->count)
+            r = recount(a, o);
+    }
     return r;
 }
 

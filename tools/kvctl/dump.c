@@ -9,12 +9,11 @@
 #include "engine/lsm/manifest.h"
 #include "engine/lsm/table.h"
 #include "front/log_reader.h"
-#include "tools/kvctl/kvctl.h"
+#include "tools/kvctl/dump.h"
 
 #define VALUE_SHOWN 64
 
-/* Bytes as text: what does not print as \xHH. */
-static void put_bytes(struct slice s, size_t most)
+void dump_bytes(struct slice s, size_t most)
 {
     for (size_t i = 0; i < s.len && i < most; i++) {
         uint8_t c = s.data[i];
@@ -27,24 +26,24 @@ static void put_bytes(struct slice s, size_t most)
         printf("... (%zu bytes)", s.len);
 }
 
-static void put_record(uint8_t kind, struct slice key, struct slice value)
+void dump_record(uint8_t kind, struct slice key, struct slice value)
 {
     fputs(kind == RECORD_DELETE ? "delete " : "put ", stdout);
-    put_bytes(key, SIZE_MAX);
+    dump_bytes(key, SIZE_MAX);
     if (kind != RECORD_DELETE) {
         fputs(" = ", stdout);
-        put_bytes(value, VALUE_SHOWN);
+        dump_bytes(value, VALUE_SHOWN);
     }
     putchar('\n');
 }
 
 /* ---- logs ---- */
 
-static bool dump_group(const struct log_header *h, struct slice payload)
+static bool dump_group(const struct log_basis *basis, const struct log_header *h, struct slice payload)
 {
     for (uint32_t i = 0; i < h->batches; i++) {
         struct log_batch b;
-        if (!log_batch_take(&payload, &b))
+        if (!log_batch_take(&payload, basis, &b))
             return false;
         printf("  batch %" PRIu64 " at %" PRIu64 " ms, %" PRIu64 " records", h->first + i, b.now_ms, b.records);
         if (b.table)
@@ -52,14 +51,14 @@ static bool dump_group(const struct log_header *h, struct slice payload)
         putchar('\n');
         for (uint64_t n = 0; n < b.counters; n++) {
             struct batch_counter c;
-            log_counter_take(&b.counter_bytes, &c);
+            log_counter_take(&b, &c);
             printf("    counter %" PRIu32 ": keys %+" PRId64 ", with expiry %+" PRId64 "\n", c.id, c.keys, c.expires);
         }
         for (uint64_t n = 0; n < b.records; n++) {
             struct batch_record r;
-            log_record_take(&b.record_bytes, &r);
+            log_record_take(&b, &r);
             fputs("    ", stdout);
-            put_record(r.kind, r.key.bytes, r.value);
+            dump_record(r.kind, r.key.bytes, r.value);
         }
     }
     return payload.len == 0;
@@ -71,6 +70,9 @@ static int dump_log(const char *path, uint64_t number)
     struct log_header h;
     struct slice payload;
     enum result res = log_reader_open(&r, env_posix(), path, number);
+    if (res == RES_UNSUPPORTED && r.start.format)
+        return complain("%s: format version %" PRIu32 ", not %d to %d: use the program that wrote it", path,
+                        r.start.format, LOG_FORMAT_OLDEST, LOG_FORMAT_VERSION);
     if (res != RES_OK)
         return complain("%s: %s", path, res == RES_NOT_FOUND ? "no log that was begun" : result_text(res));
     printf("log %012" PRIu64 " format %u, behind log %012" PRIu64 " up to offset %" PRIu64 ", boot epoch %" PRIu64
@@ -82,7 +84,7 @@ static int dump_log(const char *path, uint64_t number)
         printf("%" PRIu64 ": %s first %" PRIu64 ", %" PRIu32 " batches, durable %" PRIu64 ", %" PRIu32 " bytes%s\n", at,
                h.type == LOG_GROUP ? "group" : "note", h.first, h.batches, h.durable, h.length,
                h.type == LOG_NOTE && h.flags & LOG_CLEAN ? ", closed in order" : "");
-        good = h.type != LOG_GROUP || dump_group(&h, payload);
+        good = h.type != LOG_GROUP || dump_group(&r.basis, &h, payload);
     }
     uint64_t torn = good ? log_reader_torn(&r) : 0;
     bool damaged = !good || log_reader_skip(&r);
@@ -124,7 +126,7 @@ static int dump_blocks(struct table *t, const char *path)
             block_record_at(b, n, &record);
             memcpy(key + b->prefix_len, record.rest.data, record.rest.len);
             fputs("  ", stdout);
-            put_record(record.kind, slice_of(key, b->prefix_len + record.rest.len), record.value);
+            dump_record(record.kind, slice_of(key, b->prefix_len + record.rest.len), record.value);
         }
         block_unref(b);
     }
@@ -147,13 +149,16 @@ static int dump_table(const char *path, uint64_t number)
         r = table_open(file, path, number, 0, cache, &owner, &t, &msg);
     int status = r == RES_OK ? KVCTL_DONE : complain("%s", msg.text);
     if (status == KVCTL_DONE) {
+        const char *packing = t->meta.packing == ENGINE_PACK_LZ4    ? ", compressed by LZ4"
+                              : t->meta.packing == ENGINE_PACK_ZSTD ? ", compressed by Zstandard"
+                                                                    : "";
         printf("table %06" PRIu64 " region %c, %" PRIu64 " records, %" PRIu64 " tombstones, %" PRIu64
-               " bytes of keys, %" PRIu64 " of values, boundary %" PRIu64 "\n  first ",
+               " bytes of keys, %" PRIu64 " of values, boundary %" PRIu64 "%s\n  first ",
                number, t->meta.region ? t->meta.region : '*', t->meta.records, t->meta.tombstones, t->meta.key_bytes,
-               t->meta.value_bytes, t->meta.boundary);
-        put_bytes(t->meta.first, SIZE_MAX);
+               t->meta.value_bytes, t->meta.boundary, packing);
+        dump_bytes(t->meta.first, SIZE_MAX);
         fputs("\n  last ", stdout);
-        put_bytes(t->meta.last, SIZE_MAX);
+        dump_bytes(t->meta.last, SIZE_MAX);
         putchar('\n');
         status = dump_blocks(t, path);
         table_unref(t);
@@ -194,21 +199,38 @@ static int dump_manifest(const char *path, uint64_t number)
     return KVCTL_DONE;
 }
 
+/* The number in "NNNNNN.sst", "MANIFEST-NNNNNN". */
+static bool is_named(const char *name, const char *before, const char *behind, uint64_t *number)
+{
+    size_t len = strlen(before);
+    char *end;
+    if (strncmp(name, before, len) != 0 || name[len] < '0' || name[len] > '9')
+        return false;
+    *number = strtoull(name + len, &end, 10);
+    return strcmp(end, behind) == 0;
+}
+
 int run_dump(struct kvctl *k)
 {
     const char *path = k->argv[0], *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     uint64_t number;
-    int used = 0;
     log_set_level(LOG_NOTHING); /* what does not hold is said once, here */
-    if (sscanf(name, "%" SCNu64 ".sst%n", &number, &used) == 1 && used > 0 && !name[used])
+    if (is_named(name, "", ".sst", &number))
         return dump_table(path, number);
-    used = 0;
-    if (sscanf(name, "%" SCNu64 ".log%n", &number, &used) == 1 && used > 0 && !name[used])
+    if (is_named(name, "", ".log", &number))
         return dump_log(path, number);
-    used = 0;
-    if (sscanf(name, "MANIFEST-%" SCNu64 "%n", &number, &used) == 1 && !name[used])
+    if (is_named(name, "MANIFEST-", "", &number))
         return dump_manifest(path, number);
-    return complain("%s: the name is that of no table (NNNNNN.sst), log (NNNNNNNNNNNN.log) or manifest "
-                    "(MANIFEST-NNNNNN)",
-                    path);
+    if (is_named(name, "", ".dat", &number))
+        return dump_data(path, number);
+    if (is_named(name, "", ".hint", &number))
+        return dump_hints(path, number);
+    if (strcmp(name, "FILES") == 0)
+        return dump_files(path);
+    if (strcmp(name, "data.mdb") == 0)
+        return dump_tree(path);
+    return complain(
+        "%s: the name is that of no table (NNNNNN.sst), log (NNNNNNNNNNNN.log), manifest (MANIFEST-NNNNNN), "
+        "data or hint file (NNNNNN.dat, NNNNNN.hint), list of those (FILES) or tree (data.mdb)",
+        path);
 }

@@ -1,29 +1,22 @@
 /* kvctl import: reads what export wrote, sends it in pipelines, and remembers how far it came.
  *
- * A file is read in units. A unit is what may be stored once more from its beginning without harm: a line of JSON, or in
- * RESP a SET or a DEL with the commands behind it up to the next SET or DEL. The place up to which all units have been
+ * A file is read in units. A unit is what may be stored once more from its beginning without harm: a line of JSON with
+ * those that append to it, or in RESP a SET or a DEL with the commands behind it up to the next SET or DEL. The place up to which all units have been
  * answered is kept in FILE.progress, written anew once a second and when the import ends before its time; --resume begins
  * there. What lies behind it may have been stored already, and is stored again. */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/kvctl/import.h"
+#include "tools/kvctl/interrupt.h"
 #include "tools/kvctl/progress.h"
 
 #define IN_FLIGHT_COMMANDS 1000
 #define IN_FLIGHT_BYTES (1u << 20)
-
-static volatile sig_atomic_t interrupted;
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 struct import {
     struct kvctl *k;
@@ -107,7 +100,7 @@ static int settle(struct import *i, uint64_t place)
     i->out.len = 0;
     i->safe = place;
     i->answered_units = i->units;
-    if (i->source.resp && i->units > 0 && place < i->source.at)
+    if (i->units > 0 && place < i->source.at)
         i->answered_units--; /* the last one may go on */
     if (i->memory && mono_ns() - i->saved_ns > 1000000000u)
         save(i);
@@ -135,9 +128,9 @@ static int import_all(struct import *i)
         i->commands += n;
         i->units += starts_unit;
         bool full = i->commands >= IN_FLIGHT_COMMANDS || i->out.len >= IN_FLIGHT_BYTES;
-        if ((full || interrupted) && settle(i, i->source.resp ? i->source.unit_start : i->source.at))
+        if ((full || interrupted()) && settle(i, i->source.unit_start))
             return KVCTL_ERROR;
-        if (interrupted)
+        if (interrupted())
             return complain("interrupted");
     }
     return settle(i, i->source.at);
@@ -176,9 +169,7 @@ static int begin(struct import *i)
     enum result r = import_source_begin(&i->source, i->safe);
     if (r != RES_OK)
         return complain("cannot read %s: %s", i->file ? i->file : "standard input", result_text(r));
-    struct sigaction act = {.sa_handler = on_interrupt};
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
+    interrupt_catch();
     i->saved_ns = mono_ns();
     progress_begin(&i->progress, "keys", earlier, i->memory ? (uint64_t)i->st.st_size : 0, !option("quiet"));
     return 0;

@@ -48,19 +48,25 @@ static bool is_blank(struct slice line)
     return true;
 }
 
-static enum result next_json(struct import_source *s, struct buf *out, unsigned *commands, const char **error)
+static enum result next_json(struct import_source *s, struct buf *out, unsigned *commands, bool *starts,
+                             const char **error)
 {
     struct slice line;
+    uint64_t from;
     size_t before = out->len;
+    bool append;
     do {
-        s->unit_start = s->at;
+        from = s->at;
         enum result r = take_line(s, &line);
         if (r != RES_OK)
             return r;
     } while (is_blank(line));
-    enum result r = data_type_from_json(line, out, commands, error);
+    enum result r = data_from_json(line, out, commands, &append, error);
     if (r != RES_OK)
         out->len = before;
+    *starts = r == RES_OK && !append;
+    if (*starts)
+        s->unit_start = from;
     return r;
 }
 
@@ -126,7 +132,7 @@ out:
 
 enum result import_next(struct import_source *s, struct buf *out, unsigned *commands, bool *starts, const char **error)
 {
-    *starts = !s->resp;
+    *starts = false;
     *commands = 1;
-    return s->resp ? next_resp(s, out, starts, error) : next_json(s, out, commands, error);
+    return s->resp ? next_resp(s, out, starts, error) : next_json(s, out, commands, starts, error);
 }

@@ -276,3 +276,13 @@ bool json_integer(struct json *j, int64_t *out)
         j->p++;
     return num_parse_i64(slice_of(from, (size_t)(j->p - from)), out) == RES_OK || fail(j, "a whole number expected");
 }
+
+bool json_word(struct json *j, const char *word)
+{
+    size_t len = strlen(word);
+    skip_space(j);
+    if ((size_t)(j->end - j->p) < len || memcmp(j->p, word, len) != 0)
+        return fail(j, "true expected");
+    j->p += len;
+    return true;
+}

@@ -20,6 +20,7 @@ void json_init(struct json *j, struct slice text);
 bool json_take(struct json *j, char punctuation); /* this character, or false without an error */
 bool json_expect(struct json *j, char punctuation);
 bool json_end(struct json *j);
+bool json_word(struct json *j, const char *word); /* true, false, null */
 /* A string, or {"base64":"..."}: its bytes at the end of out. */
 bool json_bytes(struct json *j, struct buf *out);
 bool json_integer(struct json *j, int64_t *out);

@@ -38,7 +38,7 @@ struct audit {
     struct audit_counter *counters;
     size_t counter_count, counter_room;
 };
-/* Looks at every record. RES_OK whatever was found; an error when not all could be read. */
+/* Looks at every record. RES_OK whatever was found; an error when not all could be read; RES_INTERRUPTED: see interrupt.h. */
 enum result audit_run(struct front *f, audit_fn *problem, void *arg, struct audit *out, struct errmsg *msg) MUST_CHECK;
 void audit_fini(struct audit *a);
 

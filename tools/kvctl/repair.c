@@ -1,10 +1,11 @@
 /* kvctl repair: makes a damaged data directory one that a server opens, keeping all that can be read.
  *
- *  1. Tables: salvage.c.
+ *  1. The engine's files: salvage.c, salvage_files.c, salvage_tree.c.
  *  2. Log: opened with recovery mode salvage, which goes on at the next whole record behind damage.
  *  3. Records: what the audit finds is put right as it says, in batches like any commit; then the counters.
  *
- * Without --yes the same is done in a shadow, so that what it says is what it would do. */
+ * Without --yes the same is done in a shadow, so that what it says is what it would do. The exception is a damaged tree of
+ * the engine btree, of which it says what would be lost, and no more. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,13 +172,20 @@ static enum result salvage(struct env *env, struct offline *o, const char *dir, 
     char path[4096];
     struct env_file *lock;
     *s = (struct salvage){.say = say, .arg = r};
-    if (strcmp(o->engine, "lsm") != 0)
-        return RES_OK;
     snprintf(path, sizeof path, "%s/LOCK", dir);
     enum result res = env->ops->lock(env, path, &lock);
     if (res != RES_OK)
         return errmsg_set(msg, res, "cannot lock %s: %s", dir, result_text(res));
-    res = salvage_tables(env, dir, s, msg);
+    snprintf(path, sizeof path, "%s/" SALVAGE_FOLDER, dir); /* of a repair that was interrupted */
+    res = env_remove_tree(env, path);
+    if (res != RES_OK)
+        (void)errmsg_set(msg, res, "cannot remove %s: %s", path, result_text(res));
+    else if (strcmp(o->engine, "file") == 0)
+        res = salvage_files(env, dir, s, msg);
+    else if (strcmp(o->engine, "btree") == 0)
+        res = salvage_tree(env, dir, s, msg);
+    else if (strcmp(o->engine, "lsm") == 0)
+        res = salvage_tables(env, dir, s, msg);
     (void)lock->ops->close(lock);
     return res;
 }
@@ -185,18 +193,39 @@ static enum result salvage(struct env *env, struct offline *o, const char *dir, 
 static int conclude(const struct kvctl *k, const struct repair *r, const struct salvage *s, const struct audit *a,
                     bool yes)
 {
-    printf("%" PRIu64 " tables: %" PRIu64 " lost, %" PRIu64 " without some of their blocks; %" PRIu64
-           " keys are there\n",
-           s->tables, s->lost_tables, s->cut_tables, a->keys);
-    if (s->lost_tables || s->cut_tables)
-        printf("the damaged tables %s in %s/lost; values of over 16 KiB may have zeros where pieces were in them\n",
-               yes ? "are" : "would be", k->argv[0]);
+    printf("%s", s->told);
+    if (s->tried)
+        printf("; %" PRIu64 " keys are there", a->keys);
+    putchar('\n');
+    if (s->aside)
+        printf("what is damaged %s in %s/lost; long values may have zeros, and long lists empty elements, "
+               "where pieces were in it\n",
+               yes ? "is" : "would be", k->argv[0]);
     if (!yes)
-        puts(r->said || s->lost_tables || s->cut_tables ? "nothing was changed: say --yes to do it"
-                                                        : "nothing is to be done");
+        puts(r->said || s->changed ? "nothing was changed: say --yes to do it" : "nothing is to be done");
     if (a->problems)
         return complain("%" PRIu64 " things still do not hold", a->problems);
     return KVCTL_DONE;
+}
+
+static enum result pass(struct offline *o, const char *dir, struct env *env, struct repair *r, struct salvage *s,
+                        struct audit *a, struct errmsg *msg)
+{
+    log_set_level(LOG_NOTHING); /* of damaged blocks: salvage says them once */
+    enum result res = offline_identify(o, dir, msg);
+    if (res == RES_OK)
+        res = salvage(env, o, dir, r, s, msg);
+    log_set_level(LOG_WARNING); /* what recovery leaves out of the log, it says there */
+    if (res != RES_OK || !s->tried)
+        return res;
+    o->front = NULL;
+    res = open_for_repair(o, dir, env, msg);
+    if (res == RES_OK)
+        res = put_records_right(o->front, r, a, msg);
+    enum result closed = front_close(o->front);
+    if (res == RES_OK && closed != RES_OK)
+        res = errmsg_set(msg, closed, "%s could not be closed: %s", dir, result_text(closed));
+    return res;
 }
 
 int run_repair(struct kvctl *k)
@@ -205,23 +234,17 @@ int run_repair(struct kvctl *k)
     const char *dir = k->argv[0];
     struct offline o = {0};
     struct repair r = {0};
-    struct salvage s;
+    struct salvage s = {0};
     struct audit a = {0};
     struct errmsg msg = {""};
     struct env *shadow = yes ? NULL : env_shadow_new(env_posix());
     struct env *env = yes ? env_posix() : shadow;
-    log_set_level(LOG_NOTHING); /* of damaged blocks: salvage says them once */
-    enum result res = env ? offline_identify(&o, dir, &msg) : errmsg_set(&msg, RES_NO_MEMORY, "out of memory");
-    if (res == RES_OK)
-        res = salvage(env, &o, dir, &r, &s, &msg);
-    log_set_level(LOG_WARNING); /* what recovery leaves out of the log, it says there */
-    if (res == RES_OK)
-        res = open_for_repair(&o, dir, env, &msg);
-    if (res == RES_OK)
-        res = put_records_right(o.front, &r, &a, &msg);
-    enum result closed = front_close(o.front);
-    if (res == RES_OK && closed != RES_OK)
-        res = errmsg_set(&msg, closed, "%s could not be closed: %s", dir, result_text(closed));
+    enum result res = env ? pass(&o, dir, env, &r, &s, &a, &msg) : errmsg_set(&msg, RES_NO_MEMORY, "out of memory");
+    if (res == RES_CORRUPT && o.front) { /* in a table of lsm that only the log named, and that has been attached now */
+        forget_fixes(&r);
+        audit_fini(&a);
+        res = pass(&o, dir, env, &r, &s, &a, &msg);
+    }
     int status = res == RES_OK ? conclude(k, &r, &s, &a, yes) : complain("%s", msg.text);
     forget_fixes(&r);
     audit_fini(&a);

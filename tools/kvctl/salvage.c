@@ -3,7 +3,6 @@
 #include "tools/kvctl/salvage.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,18 +18,8 @@ struct work {
     struct manifest_state state;
     struct salvage *out;
     struct errmsg *msg;
-    bool changed;
+    uint64_t tables, lost, cut;
 };
-
-static void PRINTF_LIKE(2, 3) say(struct work *w, const char *fmt, ...)
-{
-    char text[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    w->out->say(w->out->arg, text);
-}
 
 static void path_of(const struct work *w, const char *folder, uint64_t number, char out[4096])
 {
@@ -54,16 +43,9 @@ static enum result no_reopening(struct table_owner *o, uint64_t number, struct e
 /* The damaged file under a name that nobody sweeps. */
 static enum result keep_aside(struct work *w, uint64_t number)
 {
-    char from[4096], to[4096], folder[4096];
-    path_of(w, "sst", number, from);
-    path_of(w, "lost", number, to);
-    snprintf(folder, sizeof folder, "%s/lost", w->dir);
-    enum result r = w->env->ops->mkdir(w->env, folder);
-    if (r == RES_OK || r == RES_EXISTS)
-        r = w->env->ops->link(w->env, from, to);
-    if (r == RES_NOT_FOUND || r == RES_EXISTS) /* missing, or kept by a repair before this one */
-        r = RES_OK;
-    return r == RES_OK ? RES_OK : errmsg_set(w->msg, r, "cannot keep %s in %s: %s", from, folder, result_text(r));
+    char name[64];
+    snprintf(name, sizeof name, "%06" PRIu64 ".sst", number);
+    return salvage_keep(w->out, w->env, w->dir, "sst", name, w->msg);
 }
 
 /* ---- one table ---- */
@@ -112,8 +94,8 @@ static uint32_t count_damaged(struct work *w, struct table *t, const char *path)
             continue;
         }
         if (damaged++ < 5)
-            say(w, "%s: block %" PRIu32 " at offset %" PRIu64 " is lost (%s)", path, i, table_block_offset(t, i),
-                result_text(r));
+            salvage_say(w->out, "%s: block %" PRIu32 " at offset %" PRIu64 " is lost (%s)", path, i,
+                        table_block_offset(t, i), result_text(r));
     }
     return damaged;
 }
@@ -164,21 +146,20 @@ static enum result salvage_table(struct work *w, struct manifest_table *m, bool 
     if (r == RES_NO_MEMORY || r == RES_TOO_MANY)
         return errmsg_set(w->msg, r, "%s", why.text);
     if (r != RES_OK) {
-        say(w, "%s (lost)", why.text);
-        w->out->lost_tables++;
-        w->changed = true;
+        salvage_say(w->out, "%s (lost)", why.text);
+        w->lost++;
+        w->out->changed = true;
         *keep = false;
         return keep_aside(w, number);
     }
     uint32_t damaged = count_damaged(w, t, path);
     r = RES_OK;
     if (damaged) {
-        say(w, "%s: %" PRIu32 " of %" PRIu32 " blocks are lost", path, damaged, t->fences.count);
-        w->out->lost_blocks += damaged;
-        w->changed = true;
+        salvage_say(w->out, "%s: %" PRIu32 " of %" PRIu32 " blocks are lost", path, damaged, t->fences.count);
+        w->out->changed = true;
         *keep = damaged < t->fences.count;
-        w->out->lost_tables += !*keep;
-        w->out->cut_tables += *keep;
+        w->lost += !*keep;
+        w->cut += *keep;
         r = keep_aside(w, number);
         if (r == RES_OK && *keep)
             r = rewrite(w, t, m);
@@ -228,7 +209,7 @@ static enum result each_table(struct work *w)
         enum result r = salvage_table(w, &w->state.tables[i], &keep);
         if (r != RES_OK)
             return r;
-        w->out->tables++;
+        w->tables++;
         if (keep)
             w->state.tables[kept++] = w->state.tables[i];
     }
@@ -250,6 +231,7 @@ enum result salvage_tables(struct env *env, const char *dir, struct salvage *out
     struct manifest m;
     char folder[4096];
     uint64_t highest = 0;
+    out->tried = true;
     enum result r = manifest_open(&m, env, dir, &w.state, msg);
     if (r != RES_OK) /* what it says names file and offset */
         return r == RES_NOT_FOUND
@@ -268,11 +250,13 @@ enum result salvage_tables(struct env *env, const char *dir, struct salvage *out
         r = errmsg_set(msg, RES_NO_MEMORY, "out of memory");
     if (r == RES_OK)
         r = each_table(&w);
-    if (r == RES_OK && w.changed)
+    if (r == RES_OK && out->changed)
         r = install(&w, &m);
     if (w.cache)
         cache_free(w.cache);
     manifest_close(&m);
     manifest_state_fini(&w.state);
+    snprintf(out->told, sizeof out->told,
+             "%" PRIu64 " tables: %" PRIu64 " lost, %" PRIu64 " without some of their blocks", w.tables, w.lost, w.cut);
     return r;
 }

@@ -1,13 +1,15 @@
 /* The data types: see types.h.
  *
  *     {"key":"k","type":"string","value":"v"}
- *     {"key":"k","type":"hash","expires_at_ms":1790000000000,"value":[["field","value"],...]}
+ *     {"key":"k","type":"hash","expires_at_ms":1790000000000,"value":[["field","value"],["field","value",1780000000000],...]}
  *     list, set: "value":["element",...]        zset: "value":[["member","score"],...]
+ *     {"key":"k","type":"list","append":true,"value":["more",...]}
  *
- * "expires_at_ms" is milliseconds since 1970 and missing for keys that never expire. Strings that are not UTF-8 are
- * {"base64":"..."}. As RESP, a string is one SET, anything else a DEL and commands of at most CHUNK elements: so whoever
- * runs a key's commands once more from their beginning has the same key afterwards. Elements stay strings all the way, as
- * the server writes them, scores included: the shortest text that reads back equal. */
+ * "expires_at_ms" is milliseconds since 1970 and missing for keys that never expire; a field of a hash that expires has such a
+ * time behind its value. Strings that are not UTF-8 are {"base64":"..."}. As RESP, a string is one SET, anything else a DEL
+ * and commands of at most CHUNK elements: so whoever runs a key's commands once more from their beginning has the same key
+ * afterwards. Elements stay strings all the way, as the server writes them, scores included: the shortest text that reads
+ * back equal. A large collection is several lines one behind the other, of which all but the first append. */
 #include "tools/kvctl/types.h"
 
 #include <inttypes.h>
@@ -16,19 +18,38 @@
 #include "base/num.h"
 
 #define CHUNK 512 /* elements a command */
-
-struct data_type {
-    const char *name;
-    const char *read;  /* command that answers with the whole: its words, KEY for the key */
-    const char *write; /* command that stores elements behind the key */
-    int arity;         /* strings an element has; 0: the value is one string */
-    bool swapped;      /* they are written the other way round than they are read (ZADD) */
-};
+#define TEXT(n) TEXT_OF(n)
+#define TEXT_OF(n) #n
 
 static const struct data_type types[] = {
-    {"string", "GET KEY", "SET", 0, false},    {"list", "LRANGE KEY 0 -1", "RPUSH", 1, false},
-    {"set", "SMEMBERS KEY", "SADD", 1, false}, {"zset", "ZRANGE KEY 0 -1 WITHSCORES", "ZADD", 2, true},
-    {"hash", "HGETALL KEY", "HSET", 2, false},
+    {.name = "string", .read = "GET KEY", .write = "SET"},
+    {.name = "list",
+     .read = "LRANGE KEY 0 -1",
+     .count = "LLEN KEY",
+     .part = "LRANGE KEY FROM TO",
+     .write = "RPUSH",
+     .arity = 1,
+     .places = true},
+    {.name = "set",
+     .read = "SMEMBERS KEY",
+     .count = "SCARD KEY",
+     .part = "SSCAN KEY FROM COUNT " TEXT(DATA_PART),
+     .write = "SADD",
+     .arity = 1},
+    {.name = "zset",
+     .read = "ZRANGE KEY 0 -1 WITHSCORES",
+     .count = "ZCARD KEY",
+     .part = "ZSCAN KEY FROM COUNT " TEXT(DATA_PART),
+     .write = "ZADD",
+     .arity = 2,
+     .swapped = true},
+    {.name = "hash",
+     .read = "HGETALL KEY",
+     .count = "HLEN KEY",
+     .part = "HSCAN KEY FROM COUNT " TEXT(DATA_PART),
+     .write = "HSET",
+     .arity = 2,
+     .expires = true},
 };
 
 const struct data_type *data_type_find(struct slice name)
@@ -39,21 +60,50 @@ const struct data_type *data_type_find(struct slice name)
     return NULL;
 }
 
-const char *data_type_name(const struct data_type *t) { return t->name; }
-
-int data_type_ask(const struct data_type *t, redisContext *c, struct slice key)
+int data_type_ask(const char *command, redisContext *c, struct slice key, const char *from, const char *to)
 {
-    const char *words[8], *at = t->read;
+    const char *words[8], *at = command;
     size_t lens[8];
     int n = 0;
-    for (; *at; at += strspn(at, " ")) {
+    for (; *at; at += strspn(at, " "), n++) {
         size_t len = strcspn(at, " ");
-        bool is_key = len == 3 && strncmp(at, "KEY", 3) == 0;
-        words[n] = is_key ? (const char *)key.data : at;
-        lens[n++] = is_key ? key.len : len;
+        struct slice word = slice_of(at, len);
+        if (slice_eq(word, SLICE_LIT("KEY")))
+            word = key;
+        else if (slice_eq(word, SLICE_LIT("FROM")))
+            word = slice_str(from);
+        else if (slice_eq(word, SLICE_LIT("TO")))
+            word = slice_str(to);
+        words[n] = (const char *)word.data;
+        lens[n] = word.len;
         at += len;
     }
     return redisAppendCommandArgv(c, n, words, lens);
+}
+
+enum result data_items(const struct data_type *t, const redisReply *reply, struct buf *room, size_t *count)
+{
+    const redisReply *const *from = (const redisReply *const *)reply->element;
+    *count = 1;
+    if (t->arity == 0) {
+        if (reply->type != REDIS_REPLY_STRING)
+            return reply->type == REDIS_REPLY_NIL ? RES_NOT_FOUND : RES_INVALID;
+        from = &reply;
+    } else {
+        *count = reply->elements;
+        if (reply->type != REDIS_REPLY_ARRAY || *count % (size_t)t->arity)
+            return RES_INVALID;
+        if (*count == 0)
+            return RES_NOT_FOUND;
+    }
+    enum result r = buf_reserve(room, *count * sizeof(struct slice));
+    struct slice *item = (struct slice *)(void *)room->data;
+    for (size_t i = 0; r == RES_OK && i < *count; i++) {
+        if (from[i]->type != REDIS_REPLY_STRING)
+            return RES_INVALID;
+        item[i] = reply_slice(from[i]);
+    }
+    return r;
 }
 
 /* ---- RESP ---- */
@@ -68,6 +118,12 @@ static enum result put_word(struct buf *out, struct slice word)
     return r == RES_OK ? buf_append(out, "\r\n", 2) : r;
 }
 
+static enum result put_number(struct buf *out, uint64_t n)
+{
+    char text[NUM_I64_MAX];
+    return put_word(out, slice_of(text, num_format_u64(text, n)));
+}
+
 static enum result put_words(struct buf *out, size_t n, const struct slice *words)
 {
     enum result r = put_head(out, n);
@@ -76,264 +132,130 @@ static enum result put_words(struct buf *out, size_t n, const struct slice *word
     return r;
 }
 
-/* The elements of a value, wherever they come from: strings one after the other. */
-struct elements {
-    size_t count; /* strings */
-    const struct slice *item;
-};
-
-static enum result put_string(struct buf *out, struct slice key, uint64_t expire_ms, struct slice value)
+static enum result put_string(struct buf *out, const struct data_value *v)
 {
     char ms[NUM_I64_MAX];
-    struct slice words[5] = {SLICE_LIT("SET"), key, value};
+    struct slice words[5] = {SLICE_LIT("SET"), v->key, v->item[0]};
     size_t n = 3;
-    if (expire_ms) {
+    if (v->expire_ms) {
         words[n++] = SLICE_LIT("PXAT");
-        words[n++] = slice_of(ms, num_format_u64(ms, expire_ms));
+        words[n++] = slice_of(ms, num_format_u64(ms, v->expire_ms));
     }
     return put_words(out, n, words);
 }
 
-static enum result put_chunk(struct buf *out, const struct data_type *t, struct slice key, struct elements e)
+/* The elements from the one with this number on. */
+static enum result put_chunk(struct buf *out, const struct data_value *v, size_t from, size_t elements)
 {
-    enum result r = put_head(out, 2 + e.count);
+    size_t arity = (size_t)v->type->arity;
+    enum result r = put_head(out, 2 + elements * arity);
     if (r == RES_OK)
-        r = put_word(out, slice_str(t->write));
+        r = put_word(out, slice_str(v->type->write));
     if (r == RES_OK)
-        r = put_word(out, key);
-    for (size_t i = 0; r == RES_OK && i < e.count; i++)
-        r = put_word(out, e.item[t->swapped ? i ^ 1 : i]);
+        r = put_word(out, v->key);
+    for (size_t i = from * arity; r == RES_OK && i < (from + elements) * arity; i++)
+        r = put_word(out, v->item[v->type->swapped ? i ^ 1 : i]);
     return r;
 }
 
-/* DEL, chunks, PEXPIREAT. */
-static enum result put_collection(struct buf *out, const struct data_type *t, struct slice key, uint64_t expire_ms,
-                                  struct elements e, unsigned *commands)
+/* HPEXPIREAT KEY MS FIELDS N FIELD..., for fields side by side of one time. */
+static enum result put_expiry(struct buf *out, const struct data_value *v, size_t from, size_t elements)
 {
-    enum result r = put_words(out, 2, (struct slice[]){SLICE_LIT("DEL"), key});
-    *commands = 1;
-    size_t step = CHUNK * (size_t)t->arity;
-    for (size_t at = 0; r == RES_OK && at < e.count; at += step, ++*commands) {
-        size_t n = e.count - at < step ? e.count - at : step;
-        r = put_chunk(out, t, key, (struct elements){n, e.item + at});
+    enum result r = put_head(out, 5 + elements);
+    if (r == RES_OK)
+        r = put_word(out, SLICE_LIT("HPEXPIREAT"));
+    if (r == RES_OK)
+        r = put_word(out, v->key);
+    if (r == RES_OK)
+        r = put_number(out, v->item_expires[from]);
+    if (r == RES_OK)
+        r = put_word(out, SLICE_LIT("FIELDS"));
+    if (r == RES_OK)
+        r = put_number(out, elements);
+    for (size_t i = from; r == RES_OK && i < from + elements; i++)
+        r = put_word(out, v->item[i * (size_t)v->type->arity]);
+    return r;
+}
+
+static enum result put_expiries(struct buf *out, const struct data_value *v, size_t elements, unsigned *commands)
+{
+    enum result r = RES_OK;
+    for (size_t i = 0, n; r == RES_OK && i < elements; i += n) {
+        for (n = 1; i + n < elements && n < CHUNK && v->item_expires[i + n] == v->item_expires[i]; n++)
+            ;
+        if (v->item_expires[i]) {
+            r = put_expiry(out, v, i, n);
+            ++*commands;
+        }
     }
-    if (r == RES_OK && expire_ms) {
+    return r;
+}
+
+enum result data_to_resp(const struct data_value *v, struct buf *out, unsigned *commands)
+{
+    *commands = 1;
+    if (v->type->arity == 0)
+        return put_string(out, v);
+    size_t elements = v->count / (size_t)v->type->arity;
+    enum result r = v->append ? RES_OK : put_words(out, 2, (struct slice[]){SLICE_LIT("DEL"), v->key});
+    *commands = !v->append;
+    for (size_t at = 0; r == RES_OK && at < elements; at += CHUNK, ++*commands)
+        r = put_chunk(out, v, at, elements - at < CHUNK ? elements - at : CHUNK);
+    if (r == RES_OK && v->item_expires)
+        r = put_expiries(out, v, elements, commands);
+    if (r == RES_OK && v->expire_ms) {
         char ms[NUM_I64_MAX];
-        r = put_words(out, 3,
-                      (struct slice[]){SLICE_LIT("PEXPIREAT"), key, slice_of(ms, num_format_u64(ms, expire_ms))});
+        struct slice at = slice_of(ms, num_format_u64(ms, v->expire_ms));
+        r = put_words(out, 3, (struct slice[]){SLICE_LIT("PEXPIREAT"), v->key, at});
         ++*commands;
     }
     return r;
 }
 
-/* ---- a reply of the server ---- */
+/* ---- JSON ---- */
 
-static enum result look_at(const struct data_type *t, const redisReply *r)
+/* "a", or ["a","1"], or ["a","1",1790000000000] */
+static enum result put_element(struct buf *out, const struct data_value *v, size_t n)
 {
-    if (t->arity == 0)
-        return r->type == REDIS_REPLY_STRING ? RES_OK : r->type == REDIS_REPLY_NIL ? RES_NOT_FOUND : RES_INVALID;
-    if (r->type != REDIS_REPLY_ARRAY || r->elements % (size_t)t->arity)
-        return RES_INVALID;
-    for (size_t i = 0; i < r->elements; i++)
-        if (r->element[i]->type != REDIS_REPLY_STRING)
-            return RES_INVALID;
-    return r->elements ? RES_OK : RES_NOT_FOUND;
-}
-
-static enum result elements_of(const redisReply *r, struct buf *room, struct elements *out)
-{
-    enum result res = buf_reserve(room, r->elements * sizeof(struct slice));
-    if (res != RES_OK)
-        return res;
-    struct slice *item = (struct slice *)(void *)room->data;
-    for (size_t i = 0; i < r->elements; i++)
-        item[i] = reply_slice(r->element[i]);
-    *out = (struct elements){r->elements, item};
-    return RES_OK;
-}
-
-enum result data_type_to_resp(const struct data_type *t, struct buf *out, struct slice key, uint64_t expire_ms,
-                              const redisReply *value)
-{
-    struct buf room = BUF_INIT;
-    struct elements e;
-    unsigned commands;
-    enum result r = look_at(t, value);
-    if (r != RES_OK)
-        return r;
-    if (t->arity == 0)
-        return put_string(out, key, expire_ms, reply_slice(value));
-    r = elements_of(value, &room, &e);
-    if (r == RES_OK)
-        r = put_collection(out, t, key, expire_ms, e, &commands);
-    buf_fini(&room);
-    return r;
-}
-
-/* ["a","b"], or [["a","1"],["b","2"]] */
-static enum result put_json_elements(struct buf *out, const struct data_type *t, const redisReply *value)
-{
-    size_t arity = (size_t)t->arity;
-    enum result r = buf_append(out, "[", 1);
-    for (size_t i = 0; r == RES_OK && i < value->elements; i++) {
+    size_t arity = (size_t)v->type->arity;
+    enum result r = arity > 1 ? buf_append(out, "[", 1) : RES_OK;
+    for (size_t i = 0; r == RES_OK && i < arity; i++) {
         if (i)
             r = buf_append(out, ",", 1);
-        if (r == RES_OK && arity > 1 && i % arity == 0)
-            r = buf_append(out, "[", 1);
         if (r == RES_OK)
-            r = json_put_string(out, reply_slice(value->element[i]));
-        if (r == RES_OK && arity > 1 && i % arity == arity - 1)
-            r = buf_append(out, "]", 1);
+            r = json_put_string(out, v->item[n * arity + i]);
+    }
+    if (r == RES_OK && v->item_expires && v->item_expires[n])
+        r = buf_printf(out, ",%" PRIu64, v->item_expires[n]);
+    return r == RES_OK && arity > 1 ? buf_append(out, "]", 1) : r;
+}
+
+static enum result put_elements(struct buf *out, const struct data_value *v)
+{
+    enum result r = buf_append(out, "[", 1);
+    for (size_t i = 0; r == RES_OK && i < v->count / (size_t)v->type->arity; i++) {
+        if (i)
+            r = buf_append(out, ",", 1);
+        if (r == RES_OK)
+            r = put_element(out, v, i);
     }
     return r == RES_OK ? buf_append(out, "]", 1) : r;
 }
 
-enum result data_type_to_json(const struct data_type *t, struct buf *out, struct slice key, uint64_t expire_ms,
-                              const redisReply *value)
+enum result data_to_json(const struct data_value *v, struct buf *out)
 {
-    enum result r = look_at(t, value);
+    enum result r = buf_printf(out, "{\"key\":");
     if (r == RES_OK)
-        r = buf_printf(out, "{\"key\":");
+        r = json_put_string(out, v->key);
     if (r == RES_OK)
-        r = json_put_string(out, key);
-    if (r == RES_OK)
-        r = buf_printf(out, ",\"type\":\"%s\"", t->name);
-    if (r == RES_OK && expire_ms)
-        r = buf_printf(out, ",\"expires_at_ms\":%" PRIu64, expire_ms);
+        r = buf_printf(out, ",\"type\":\"%s\"", v->type->name);
+    if (r == RES_OK && v->append)
+        r = buf_printf(out, ",\"append\":true");
+    if (r == RES_OK && v->expire_ms)
+        r = buf_printf(out, ",\"expires_at_ms\":%" PRIu64, v->expire_ms);
     if (r == RES_OK)
         r = buf_printf(out, ",\"value\":");
     if (r == RES_OK)
-        r = t->arity == 0 ? json_put_string(out, reply_slice(value)) : put_json_elements(out, t, value);
+        r = v->type->arity == 0 ? json_put_string(out, v->item[0]) : put_elements(out, v);
     return r == RES_OK ? buf_append(out, "}\n", 2) : r;
-}
-
-/* ---- a line of JSON ---- */
-
-struct line {
-    const struct data_type *type;
-    struct buf key, bytes, ends; /* bytes: all strings of the value; ends: where each one ends (size_t) */
-    bool has_key, has_value, has_expiry;
-    int64_t expire_ms;
-};
-
-static bool take_element(struct json *j, struct line *l)
-{
-    if (!json_bytes(j, &l->bytes))
-        return false;
-    if (buf_append(&l->ends, &l->bytes.len, sizeof l->bytes.len) == RES_OK)
-        return true;
-    j->error = "out of memory";
-    return false;
-}
-
-static bool take_tuple(struct json *j, struct line *l)
-{
-    if (l->type->arity == 1)
-        return take_element(j, l);
-    if (!json_expect(j, '['))
-        return false;
-    for (int i = 0; i < l->type->arity; i++)
-        if ((i && !json_expect(j, ',')) || !take_element(j, l))
-            return false;
-    return json_expect(j, ']');
-}
-
-static bool take_value(struct json *j, struct line *l)
-{
-    if (!l->type) {
-        j->error = "\"type\" must stand before \"value\"";
-        return false;
-    }
-    l->has_value = true;
-    if (l->type->arity == 0)
-        return take_element(j, l);
-    if (!json_expect(j, '['))
-        return false;
-    do {
-        if (!take_tuple(j, l))
-            return false;
-    } while (json_take(j, ','));
-    return json_expect(j, ']');
-}
-
-static bool take_member(struct json *j, struct line *l, struct buf *word)
-{
-    word->len = 0;
-    if (!json_bytes(j, word) || !json_expect(j, ':'))
-        return false;
-    struct slice name = buf_slice(word);
-    if (slice_eq(name, SLICE_LIT("key")) && !l->has_key)
-        return l->has_key = true, json_bytes(j, &l->key);
-    if (slice_eq(name, SLICE_LIT("value")) && !l->has_value)
-        return take_value(j, l);
-    if (slice_eq(name, SLICE_LIT("expires_at_ms")) && !l->has_expiry) {
-        l->has_expiry = true;
-        if (json_integer(j, &l->expire_ms) && l->expire_ms > 0)
-            return true;
-        j->error = "\"expires_at_ms\" is not a time above 0";
-        return false;
-    }
-    if (slice_eq(name, SLICE_LIT("type")) && !l->type) {
-        word->len = 0;
-        if (!json_bytes(j, word))
-            return false;
-        l->type = data_type_find(buf_slice(word));
-        if (!l->type)
-            j->error = "a \"type\" that this program does not know";
-        return l->type != NULL;
-    }
-    j->error = "a member that is none of key, type, expires_at_ms, value, or stands there twice";
-    return false;
-}
-
-static bool take_line(struct json *j, struct line *l)
-{
-    struct buf word = BUF_INIT;
-    bool good = json_expect(j, '{');
-    while (good) {
-        good = take_member(j, l, &word);
-        if (!good || !json_take(j, ','))
-            break;
-    }
-    good = good && json_expect(j, '}') && json_end(j);
-    if (good && (!l->has_key || !l->has_value)) {
-        j->error = "\"key\" or \"value\" is missing";
-        good = false;
-    }
-    buf_fini(&word);
-    return good;
-}
-
-static enum result put_line(struct line *l, struct buf *out, unsigned *commands)
-{
-    struct slice key = buf_slice(&l->key);
-    size_t n = l->ends.len / sizeof(size_t), from = 0;
-    const size_t *ends = (const size_t *)(const void *)l->ends.data;
-    struct buf room = BUF_INIT;
-    enum result r = buf_reserve(&room, n * sizeof(struct slice));
-    struct slice *item = (struct slice *)(void *)room.data;
-    for (size_t i = 0; r == RES_OK && i < n; from = ends[i], i++)
-        item[i] = slice_of(l->bytes.data ? l->bytes.data + from : NULL, ends[i] - from);
-    *commands = 1;
-    if (r == RES_OK && l->type->arity == 0)
-        r = put_string(out, key, (uint64_t)l->expire_ms, item[0]);
-    else if (r == RES_OK)
-        r = put_collection(out, l->type, key, (uint64_t)l->expire_ms, (struct elements){n, item}, commands);
-    buf_fini(&room);
-    return r;
-}
-
-enum result data_type_from_json(struct slice text, struct buf *out, unsigned *commands, const char **error)
-{
-    struct json j;
-    struct line l = {0};
-    json_init(&j, text);
-    enum result r = take_line(&j, &l) ? RES_OK : RES_INVALID;
-    *error = j.error;
-    if (r == RES_OK)
-        r = put_line(&l, out, commands);
-    buf_fini(&l.key);
-    buf_fini(&l.bytes);
-    buf_fini(&l.ends);
-    return r;
 }

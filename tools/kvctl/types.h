@@ -6,20 +6,45 @@
 #include "tools/kvctl/json.h"
 #include "tools/kvctl/kvctl.h"
 
-struct data_type;
+#define DATA_WHOLE_MOST 65536 /* elements that are read, written and stored at once; more are moved in parts */
+#define DATA_PART 8192        /* elements of a part */
+
+struct data_type {
+    const char *name;
+    const char *read;  /* command that answers with the whole: its words, KEY for the key */
+    const char *count; /* one that answers how many elements there are; NULL: it has none */
+    const char *part;  /* one that answers with a part: FROM a place TO another, or FROM a cursor */
+    const char *write; /* command that stores elements behind the key */
+    int arity;         /* strings an element has; 0: the value is one string */
+    bool swapped;      /* they are written the other way round than they are read (ZADD) */
+    bool places;       /* parts are places of a list; else cursors of a scan */
+    bool expires;      /* elements may expire by themselves, where the server can do that */
+};
 /* By the name that TYPE answers; NULL: this program cannot move it. */
 const struct data_type *data_type_find(struct slice name);
-const char *data_type_name(const struct data_type *t);
 
-/* Sends the command that reads a key whole; its reply goes to one of the next two. */
-int data_type_ask(const struct data_type *t, redisContext *c, struct slice key);
-/* A line of JSON, or RESP commands that store the key, at the end of out. expire_ms 0: never. RES_NOT_FOUND: the reply is
- * that of a key that is gone; RES_INVALID: of something else. */
-enum result data_type_to_json(const struct data_type *t, struct buf *out, struct slice key, uint64_t expire_ms,
-                              const redisReply *value) MUST_CHECK;
-enum result data_type_to_resp(const struct data_type *t, struct buf *out, struct slice key, uint64_t expire_ms,
-                              const redisReply *value) MUST_CHECK;
-/* A line of JSON as RESP commands. *commands: how many. RES_INVALID: *error says what is wrong. */
-enum result data_type_from_json(struct slice line, struct buf *out, unsigned *commands, const char **error) MUST_CHECK;
+/* Sends one of the commands above. from, to: what its words FROM and TO stand for. */
+int data_type_ask(const char *command, redisContext *c, struct slice key, const char *from, const char *to);
+
+/* A key, or a part of one. */
+struct data_value {
+    const struct data_type *type;
+    struct slice key;
+    uint64_t expire_ms; /* since 1970; 0: never */
+    bool append;        /* what a part before it has stored stays */
+    size_t count;       /* strings: arity for each element, or one */
+    const struct slice *item;
+    const uint64_t *item_expires; /* for each element, as expire_ms; NULL: none does */
+};
+/* The strings of a reply that has them one after the other; they stay the reply's. RES_NOT_FOUND: the key is gone;
+ * RES_INVALID: it is a reply of something else. */
+enum result data_items(const struct data_type *t, const redisReply *reply, struct buf *room, size_t *count) MUST_CHECK;
+/* A line of JSON, or RESP commands that store the key, at the end of out. */
+enum result data_to_json(const struct data_value *v, struct buf *out) MUST_CHECK;
+enum result data_to_resp(const struct data_value *v, struct buf *out, unsigned *commands) MUST_CHECK;
+/* A line of JSON as RESP commands. *append: it goes on with the key of the line before. RES_INVALID: *error says what is
+ * wrong. types_line.c */
+enum result data_from_json(struct slice line, struct buf *out, unsigned *commands, bool *append, const char **error)
+    MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "engine/btree/pages.h"
 
 #define MAP_FIRST ((uint64_t)64 << 30)
 #define MAP_LEAST ((uint64_t)1 << 20)
@@ -22,9 +23,7 @@
 
 _Static_assert(ENGINE_KEY_MAX <= 511, "LMDB takes no longer keys");
 
-static const char boundary_name[] = "\0boundary";
-#define BOUNDARY_KEY sizeof boundary_name - 1
-#define BOUNDARY_HEAD 24
+#define BOUNDARY_HEAD 24 /* of its record */
 
 /* ---- codes ---- */
 
@@ -73,16 +72,12 @@ int btree_put(struct btree *b, MDB_txn *txn, struct slice key, struct slice valu
 
 bool btree_value(struct slice key, const MDB_val *stored, struct slice *value)
 {
-    const uint8_t *p = stored->mv_data;
-    if (stored->mv_size < 4)
-        return false;
-    *value = slice_of(p + 4, stored->mv_size - 4);
-    return get_le32(p) == checksum32(value->data, value->len, hash_content(key.data, key.len));
+    return btree_stored_value(key, slice_of(stored->mv_data, stored->mv_size), value);
 }
 
 int btree_put_boundary(struct btree *b, MDB_txn *txn, uint64_t sequence, struct slice state)
 {
-    MDB_val k = {BOUNDARY_KEY, (void *)(uintptr_t)boundary_name}, v = {BOUNDARY_HEAD + state.len, NULL};
+    MDB_val k = val_of(btree_boundary_key), v = {BOUNDARY_HEAD + state.len, NULL};
     int rc = mdb_put(txn, b->dbi, &k, &v, MDB_RESERVE);
     if (rc != MDB_SUCCESS)
         return rc;
@@ -99,27 +94,30 @@ int btree_put_boundary(struct btree *b, MDB_txn *txn, uint64_t sequence, struct 
 /* RES_NOT_FOUND: the file is new. */
 static enum result read_boundary(struct btree *b, struct errmsg *msg)
 {
-    MDB_val k = {BOUNDARY_KEY, (void *)(uintptr_t)boundary_name}, v;
+    MDB_val k = val_of(btree_boundary_key), v;
+    struct btree_boundary found = {0};
     MDB_txn *txn;
     int rc = mdb_txn_begin(b->mdb, NULL, MDB_RDONLY, &txn);
     if (rc != MDB_SUCCESS)
         return errmsg_set(msg, btree_result(rc), "%s: %s", b->dir, mdb_strerror(rc));
     rc = mdb_get(txn, b->dbi, &k, &v);
     enum result r = btree_result(rc);
-    const uint8_t *p = v.mv_data;
-    if (rc == MDB_SUCCESS && (v.mv_size < BOUNDARY_HEAD || get_le32(p) != checksum32(p + 4, v.mv_size - 4, 0)))
-        r = errmsg_set(msg, RES_CORRUPT, "%s/data.mdb: the boundary's record is damaged: restore it from a backup",
+    if (rc == MDB_SUCCESS && !btree_boundary_parse(slice_of(v.mv_data, v.mv_size), &found))
+        r = errmsg_set(msg, RES_CORRUPT,
+                       "%s/data.mdb: the boundary's record is damaged: salvage the directory with kvctl repair",
                        b->dir);
-    else if (rc == MDB_SUCCESS && get_le32(p + 4) != BTREE_VERSION)
+    else if (rc == MDB_SUCCESS && found.version != BTREE_VERSION)
         r = errmsg_set(msg, RES_UNSUPPORTED, "%s/data.mdb has format version %u, this program knows version %d", b->dir,
-                       get_le32(p + 4), BTREE_VERSION);
+                       found.version, BTREE_VERSION);
     else if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
         (void)errmsg_set(msg, r, "%s: %s", b->dir, mdb_strerror(rc));
     if (r == RES_OK) {
-        b->sequence = get_le64(p + 8);
-        if (get_le64(p + 16) > b->private_tables.next_number)
-            b->private_tables.next_number = get_le64(p + 16);
-        r = buf_append(&b->state, p + BOUNDARY_HEAD, v.mv_size - BOUNDARY_HEAD);
+        if (found.next_number > b->private_tables.next_number)
+            b->private_tables.next_number = found.next_number;
+        struct engine_boundary at = {found.sequence, found.state};
+        r = boundary_reserve(&b->kept, &at);
+        if (r == RES_OK)
+            boundary_keep(&b->kept, &at);
     }
     mdb_txn_abort(txn);
     return r;
@@ -231,25 +229,18 @@ static enum result absorb_aside(struct btree *b, struct iter *run) REQUIRES(b->w
     return r;
 }
 
-static enum result keep_boundary(struct btree *b, const struct engine_boundary *boundary) REQUIRES(b->write_lock)
-{
-    b->sequence = boundary->sequence;
-    buf_clear(&b->state);
-    return buf_append(&b->state, boundary->state.data, boundary->state.len);
-}
-
 static enum result absorb(struct engine *e, struct iter *run, const struct engine_boundary *boundary)
 {
     struct btree *b = (struct btree *)e;
     struct absorption a = {.run = run, .boundary = boundary};
     os_mutex_lock(&b->write_lock);
-    enum result r = buf_reserve(&b->state, boundary->state.len);
+    enum result r = boundary_reserve(&b->kept, boundary);
     if (r == RES_OK)
         r = b->writes ? btree_write(b, write_run, &a) : absorb_aside(b, run);
-    if (r == RES_OK)
-        r = keep_boundary(b, boundary);
-    if (r == RES_OK)
+    if (r == RES_OK) {
+        boundary_keep(&b->kept, boundary);
         btree_cut_long(b);
+    }
     os_mutex_unlock(&b->write_lock);
     if (r != RES_OK || !run)
         return r;
@@ -272,13 +263,13 @@ static enum result attach(struct engine *e, struct engine_table *t, const struct
     if (r != RES_OK)
         return r;
     os_mutex_lock(&b->write_lock);
-    r = buf_reserve(&b->state, boundary->state.len);
+    r = boundary_reserve(&b->kept, boundary);
     if (r == RES_OK)
         r = b->writes ? btree_write(b, write_run, &a) : btree_add_layer(b, t);
-    if (r == RES_OK)
-        r = keep_boundary(b, boundary);
-    if (r == RES_OK)
+    if (r == RES_OK) {
+        boundary_keep(&b->kept, boundary);
         btree_cut_long(b);
+    }
     os_mutex_unlock(&b->write_lock);
     iter_close(a.run);
     if (r != RES_OK)
@@ -324,7 +315,7 @@ static void btree_free(struct btree *b)
         free(b->rows[i]);
     free(b->rows);
     private_fini(&b->private_tables);
-    buf_fini(&b->state);
+    boundary_fini(&b->kept);
     free(b->dir);
     os_cond_fini(&b->wake);
     engine_failure_fini(&b->failure);
@@ -489,27 +480,17 @@ static enum result btree_open(const struct engine_options *options, struct engin
     if (!b)
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine");
     enum result r = b->dir && b->rows ? recover(b, msg) : errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine");
-    uint8_t *copy = NULL;
-    if (r == RES_OK && b->state.len) {
-        copy = malloc(b->state.len);
-        if (copy)
-            memcpy(copy, b->state.data, b->state.len);
-        else
-            r = errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine's state");
-    }
     if (r == RES_OK)
         btree_look(b);
     if (r == RES_OK && (r = btree_start(b)) != RES_OK)
         (void)errmsg_set(msg, r, "%s: cannot start a thread", b->dir);
-    if (r != RES_OK) {
-        free(copy);
+    if (r == RES_OK && (r = boundary_tell(boundary_of(&b->kept), sequence, state, msg)) != RES_OK)
+        btree_stop(b);
+    if (r == RES_OK)
+        *out = &b->engine;
+    else
         btree_free(b);
-        return r;
-    }
-    *sequence = b->sequence;
-    *state = slice_of(copy, b->state.len);
-    *out = &b->engine;
-    return RES_OK;
+    return r;
 }
 
 static void btree_close(struct engine *e)

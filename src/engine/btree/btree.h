@@ -45,6 +45,7 @@
 
 #include <lmdb.h>
 
+#include "engine/boundary.h"
 #include "engine/failure.h"
 #include "engine/private.h"
 
@@ -87,9 +88,8 @@ struct btree {
     uint64_t map; /* write_lock: bytes of the map */
 
     struct os_mutex write_lock;
-    uint64_t sequence;    /* write_lock */
-    struct buf state;     /* write_lock */
-    uint64_t view_number; /* write_lock: of the newest view */
+    struct kept_boundary kept; /* write_lock */
+    uint64_t view_number;      /* write_lock: of the newest view */
 
     struct os_mutex map_lock;
     struct os_mutex lock;

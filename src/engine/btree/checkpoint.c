@@ -84,23 +84,18 @@ enum result btree_checkpoint(struct engine *e, const char *dir, const struct eng
 {
     struct btree *b = (struct btree *)e;
     struct env *env = env_posix();
-    struct buf state = BUF_INIT;
+    struct kept_boundary kept;
     char path[1024];
     if (snprintf(path, sizeof path, "%s/btree", dir) >= (int)sizeof path)
         return RES_INVALID;
     os_mutex_lock(&b->write_lock);
     struct engine_view *v = btree_view_acquire(e);
     __atomic_fetch_add(&v->kept, 1, __ATOMIC_RELAXED);
-    struct engine_boundary boundary = {b->sequence, buf_slice(&b->state)};
-    enum result r = how && how->accept ? how->accept(how->arg, &boundary) : RES_OK;
-    if (r == RES_OK)
-        r = buf_append(&state, b->state.data, b->state.len);
-    boundary.state = buf_slice(&state);
+    enum result r = boundary_accept(&b->kept, how, &kept);
     os_mutex_unlock(&b->write_lock);
-    if (r == RES_OK && (r = env->ops->mkdir(env, dir)) == RES_EXISTS)
-        r = RES_OK;
+    struct engine_boundary boundary = boundary_of(&kept);
     if (r == RES_OK)
-        r = env->ops->mkdir(env, path);
+        r = boundary_folders(env, dir, path);
     if (r == RES_OK)
         r = copy_view(b, v, &boundary, path, how);
     if (r == RES_OK)
@@ -109,6 +104,6 @@ enum result btree_checkpoint(struct engine *e, const char *dir, const struct eng
         r = env->ops->sync_dir(env, dir);
     __atomic_fetch_sub(&v->kept, 1, __ATOMIC_RELAXED);
     btree_view_release(v);
-    buf_fini(&state);
+    boundary_fini(&kept);
     return r;
 }

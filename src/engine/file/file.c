@@ -69,7 +69,7 @@ static void engine_free(struct file_engine *fe)
     file_view_unref(fe->current);
     file_bury(fe);
     private_fini(&fe->private_tables);
-    buf_fini(&fe->state);
+    boundary_fini(&fe->kept);
     free(fe->dir);
     free(fe->data);
     os_cond_fini(&fe->done);
@@ -122,31 +122,21 @@ static enum result file_open(const struct engine_options *options, struct engine
                              struct slice *state, struct errmsg *msg)
 {
     struct file_engine *fe = engine_new(options);
-    uint8_t *copy = NULL;
     *out = NULL;
     *sequence = 0;
     *state = slice_of(NULL, 0);
     if (!fe)
         return errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine");
     enum result r = fe->dir && fe->data ? recover(fe, msg) : errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine");
-    if (r == RES_OK && fe->state.len) {
-        copy = malloc(fe->state.len);
-        if (copy)
-            memcpy(copy, fe->state.data, fe->state.len);
-        else
-            r = errmsg_set(msg, RES_NO_MEMORY, "no memory for the engine's state");
-    }
     if (r == RES_OK && (r = file_start(fe)) != RES_OK)
         (void)errmsg_set(msg, r, "%s: cannot start a thread", fe->dir);
-    if (r != RES_OK) {
-        free(copy);
+    if (r == RES_OK && (r = boundary_tell(boundary_of(&fe->kept), sequence, state, msg)) != RES_OK)
+        file_stop(fe);
+    if (r == RES_OK)
+        *out = &fe->engine;
+    else
         engine_free(fe);
-        return r;
-    }
-    *sequence = fe->sequence;
-    *state = slice_of(copy, fe->state.len);
-    *out = &fe->engine;
-    return RES_OK;
+    return r;
 }
 
 static void file_close(struct engine *e)
@@ -167,11 +157,6 @@ static enum result table_begin(struct engine *e, struct engine_table **out)
     return r == RES_OK ? private_begin(&fe->private_tables, out) : r;
 }
 
-static enum result table_open(struct engine *e, uint64_t number, struct engine_table **out)
-{
-    return private_open(&((struct file_engine *)e)->private_tables, number, out);
-}
-
 static bool in_use(void *arg, uint64_t number)
 {
     struct file_engine *fe = arg;
@@ -181,6 +166,14 @@ static bool in_use(void *arg, uint64_t number)
     bool found = datafile_of(&v->set, (uint32_t)number) != NULL;
     file_view_unref(v);
     return found;
+}
+
+/* Where the private table is gone its number may have been given to another: that is not what the log means. */
+static enum result table_open(struct engine *e, uint64_t number, struct engine_table **out)
+{
+    struct file_engine *fe = (struct file_engine *)e;
+    *out = NULL;
+    return in_use(fe, number) ? RES_NOT_FOUND : private_open(&fe->private_tables, number, out);
 }
 
 static enum result table_sweep(struct engine *e)
@@ -316,30 +309,25 @@ static enum result checkpoint(struct engine *e, const char *dir, const struct en
 {
     struct file_engine *fe = (struct file_engine *)e;
     struct env *env = fe->env;
-    struct buf state = BUF_INIT;
+    struct kept_boundary kept;
     char data[1024];
     if (snprintf(data, sizeof data, "%s/data", dir) >= (int)sizeof data)
         return RES_INVALID;
     os_mutex_lock(&fe->edit_lock);
     struct engine_view *v = view_acquire(e);
-    struct engine_boundary boundary = {fe->sequence, buf_slice(&fe->state)};
-    enum result r = how && how->accept ? how->accept(how->arg, &boundary) : RES_OK;
-    if (r == RES_OK)
-        r = buf_append(&state, fe->state.data, fe->state.len);
+    enum result r = boundary_accept(&fe->kept, how, &kept);
     os_mutex_unlock(&fe->edit_lock);
-    if (r == RES_OK && (r = env->ops->mkdir(env, dir)) == RES_EXISTS)
-        r = RES_OK;
     if (r == RES_OK)
-        r = env->ops->mkdir(env, data);
+        r = boundary_folders(env, dir, data);
     if (r == RES_OK)
         r = link_all(fe, v, data, how);
     if (r == RES_OK) {
         os_mutex_lock(&fe->edit_lock); /* for the next order, which may be higher than it has to be */
-        r = files_write(fe, dir, &v->set, boundary.sequence, buf_slice(&state));
+        r = files_write(fe, dir, &v->set, kept.sequence, buf_slice(&kept.state));
         os_mutex_unlock(&fe->edit_lock);
     }
     view_release(v);
-    buf_fini(&state);
+    boundary_fini(&kept);
     return r;
 }
 

@@ -32,6 +32,7 @@
 #ifndef VARVE_ENGINE_FILE_FILE_H
 #define VARVE_ENGINE_FILE_FILE_H
 
+#include "engine/boundary.h"
 #include "engine/failure.h"
 #include "engine/private.h"
 
@@ -53,9 +54,8 @@ struct file_engine {
     uint64_t swept_below;                 /* files with such numbers are an earlier process' */
 
     struct os_mutex edit_lock;
-    uint64_t next_order; /* edit_lock */
-    uint64_t sequence;   /* edit_lock */
-    struct buf state;    /* edit_lock */
+    uint64_t next_order;       /* edit_lock */
+    struct kept_boundary kept; /* edit_lock */
 
     struct os_mutex lock;
     struct engine_view *current; /* lock */
@@ -101,6 +101,22 @@ enum result dead_list_apply(struct dead_list *d, struct file_engine *fe, struct 
     MUST_CHECK;
 
 /* ---- files.c ---- */
+/* What FILES says. */
+struct files_entry {
+    uint64_t number, size, order;
+};
+struct files_list {
+    uint64_t next_number, next_order, sequence;
+    struct files_entry *entries; /* ascending numbers; malloc'd */
+    size_t count;
+    struct slice state;
+    uint8_t *bytes; /* what was read; state lies in it */
+    size_t len;
+};
+/* RES_NOT_FOUND, without a sentence: there is none. */
+enum result files_read(struct env *env, const char *path, struct files_list *out, struct errmsg *msg) MUST_CHECK;
+enum result files_encode(const struct files_list *l, struct buf *out) MUST_CHECK;
+void files_list_fini(struct files_list *l);
 enum result files_load(struct file_engine *fe, struct errmsg *msg) MUST_CHECK;
 /* Makes the next state durable and publishes it: `root` and the reference on it are taken over, files are added and
  * removed. boundary NULL: as before. After a failure nothing has changed; *in_doubt: files that were added may not be

@@ -1,5 +1,4 @@
 /* States, and FILES, which makes them durable: see file.h. */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,33 +77,48 @@ static struct engine_view *state_new(struct file_engine *fe, struct keydir_node 
 
 /* ---- FILES ---- */
 
-static enum result encode(const struct file_engine *fe, const struct datafile_set *set, uint64_t sequence,
-                          struct slice state, struct buf *out)
+enum result files_encode(const struct files_list *l, struct buf *out)
 {
-    enum result r = buf_reserve(out, HEAD + set->count * ENTRY + state.len + 4);
+    enum result r = buf_reserve(out, HEAD + l->count * ENTRY + l->state.len + 4);
     if (r != RES_OK)
         return r;
     uint8_t *p = out->data;
     memcpy(p, MAGIC, 8);
     put_le32(p + 8, VERSION);
-    put_le32(p + 12, (uint32_t)set->count);
-    put_le64(p + 16, __atomic_load_n(&fe->private_tables.next_number, __ATOMIC_RELAXED));
-    put_le64(p + 24, fe->next_order);
-    put_le64(p + 32, sequence);
-    put_le32(p + 40, (uint32_t)state.len);
+    put_le32(p + 12, (uint32_t)l->count);
+    put_le64(p + 16, l->next_number);
+    put_le64(p + 24, l->next_order);
+    put_le64(p + 32, l->sequence);
+    put_le32(p + 40, (uint32_t)l->state.len);
     put_le32(p + 44, 0);
     p += HEAD;
-    for (size_t i = 0; i < set->count; i++, p += ENTRY) {
-        put_le64(p, set->files[i]->number);
-        put_le64(p + 8, set->files[i]->size);
-        put_le64(p + 16, set->files[i]->order);
+    for (size_t i = 0; i < l->count; i++, p += ENTRY) {
+        put_le64(p, l->entries[i].number);
+        put_le64(p + 8, l->entries[i].size);
+        put_le64(p + 16, l->entries[i].order);
     }
-    if (state.len)
-        memcpy(p, state.data, state.len);
-    p += state.len;
+    if (l->state.len)
+        memcpy(p, l->state.data, l->state.len);
+    p += l->state.len;
     put_le32(p, checksum32(out->data, (size_t)(p - out->data), SALT));
     out->len = (size_t)(p + 4 - out->data);
     return RES_OK;
+}
+
+static enum result encode(const struct file_engine *fe, const struct datafile_set *set, uint64_t sequence,
+                          struct slice state, struct buf *out)
+{
+    struct files_list l = {.next_number = __atomic_load_n(&fe->private_tables.next_number, __ATOMIC_RELAXED),
+                           .next_order = fe->next_order,
+                           .sequence = sequence,
+                           .entries = calloc(set->count + 1, sizeof *l.entries),
+                           .count = set->count,
+                           .state = state};
+    for (size_t i = 0; l.entries && i < set->count; i++)
+        l.entries[i] = (struct files_entry){set->files[i]->number, set->files[i]->size, set->files[i]->order};
+    enum result r = l.entries ? files_encode(&l, out) : RES_NO_MEMORY;
+    free(l.entries);
+    return r;
 }
 
 /* Is that what FILES has now? */
@@ -145,11 +159,10 @@ enum result files_commit(struct file_engine *fe, struct keydir_node *root, struc
 {
     struct engine_view *v = state_new(fe, root, add, add_count, removed, remove_count);
     *in_doubt = false;
-    enum result r = v ? buf_reserve(&fe->state, boundary ? boundary->state.len : 0) : RES_NO_MEMORY;
-    uint64_t sequence = boundary ? boundary->sequence : fe->sequence;
-    struct slice state = boundary ? boundary->state : buf_slice(&fe->state);
+    struct engine_boundary b = boundary ? *boundary : boundary_of(&fe->kept);
+    enum result r = !v ? RES_NO_MEMORY : boundary ? boundary_reserve(&fe->kept, boundary) : RES_OK;
     if (r == RES_OK)
-        r = install(fe, fe->dir, &v->set, sequence, state, in_doubt);
+        r = install(fe, fe->dir, &v->set, b.sequence, b.state, in_doubt);
     if (r != RES_OK) {
         if (v)
             file_view_unref(v);
@@ -159,12 +172,8 @@ enum result files_commit(struct file_engine *fe, struct keydir_node *root, struc
             engine_fail(&fe->failure, &fe->options, r = RES_IO, "writing the list of files", fe->dir);
         return r;
     }
-    if (boundary) {
-        fe->sequence = sequence;
-        buf_clear(&fe->state);
-        r = buf_append(&fe->state, state.data, state.len);
-        assert(r == RES_OK); /* there is room */
-    }
+    if (boundary)
+        boundary_keep(&fe->kept, boundary);
     for (size_t i = 0; i < remove_count; i++)
         __atomic_store_n(&removed[i]->obsolete, true, __ATOMIC_RELAXED);
     os_mutex_lock(&fe->lock);
@@ -178,20 +187,16 @@ enum result files_commit(struct file_engine *fe, struct keydir_node *root, struc
 
 /* ---- loading ---- */
 
-/* Takes the files that FILES names into the state; RES_NOT_FOUND: there is none. */
-static enum result read_list(struct file_engine *fe, struct datafile_set *set, struct errmsg *msg)
+enum result files_read(struct env *env, const char *path, struct files_list *out, struct errmsg *msg)
 {
-    char path[1024];
-    uint8_t *data;
-    size_t len, count = 0;
-    *set = (struct datafile_set){0};
-    if (snprintf(path, sizeof path, "%s/" FILES_NAME, fe->dir) >= (int)sizeof path)
-        return errmsg_set(msg, RES_INVALID, "%s: the name is too long", fe->dir);
-    enum result r = env_read_file(fe->env, path, FILES_MOST, &data, &len);
+    *out = (struct files_list){0};
+    enum result r = env_read_file(env, path, FILES_MOST, &out->bytes, &out->len);
     if (r == RES_NOT_FOUND)
         return r;
     if (r != RES_OK)
         return errmsg_set(msg, r, "%s cannot be read: %s", path, result_text(r));
+    const uint8_t *data = out->bytes;
+    size_t len = out->len;
     if (len >= HEAD + 4 && memcmp(data, MAGIC, 8) == 0 && get_le32(data + 8) != VERSION)
         r = errmsg_set(msg, RES_UNSUPPORTED, "%s has format version %u, this program knows version %d", path,
                        get_le32(data + 8), VERSION);
@@ -199,29 +204,62 @@ static enum result read_list(struct file_engine *fe, struct datafile_set *set, s
              get_le32(data + len - 4) != checksum32(data, len - 4, SALT) ||
              len != HEAD + (size_t)get_le32(data + 12) * ENTRY + get_le32(data + 40) + 4)
         r = errmsg_set(msg, RES_CORRUPT, "%s is damaged: restore it from a backup", path);
-    if (r == RES_OK) {
-        count = get_le32(data + 12);
-        if (get_le64(data + 16) > fe->private_tables.next_number)
-            fe->private_tables.next_number = get_le64(data + 16);
-        fe->next_order = get_le64(data + 24);
-        fe->sequence = get_le64(data + 32);
-        r = buf_append(&fe->state, data + HEAD + count * ENTRY, get_le32(data + 40));
-        set->files = r == RES_OK ? calloc(count + 1, sizeof(struct datafile *)) : NULL;
-        if (!set->files)
-            r = errmsg_set(msg, RES_NO_MEMORY, "no memory for %zu data files", count);
+    if (r == RES_OK && !(out->entries = calloc((size_t)get_le32(data + 12) + 1, sizeof *out->entries)))
+        r = errmsg_set(msg, RES_NO_MEMORY, "no memory for %u data files", get_le32(data + 12));
+    if (r != RES_OK) {
+        files_list_fini(out);
+        return r;
     }
-    for (size_t i = 0; r == RES_OK && i < count; i++) {
-        const uint8_t *p = data + HEAD + i * ENTRY;
-        r = datafile_open(fe->env, fe->data, get_le64(p), get_le64(p + 8), &set->files[i], msg);
+    out->count = get_le32(data + 12);
+    out->next_number = get_le64(data + 16);
+    out->next_order = get_le64(data + 24);
+    out->sequence = get_le64(data + 32);
+    const uint8_t *p = data + HEAD;
+    for (size_t i = 0; i < out->count; i++, p += ENTRY)
+        out->entries[i] = (struct files_entry){get_le64(p), get_le64(p + 8), get_le64(p + 16)};
+    out->state = slice_of(p, get_le32(data + 40));
+    return RES_OK;
+}
+
+void files_list_fini(struct files_list *l)
+{
+    free(l->entries);
+    free(l->bytes);
+    *l = (struct files_list){0};
+}
+
+/* Takes the files that FILES names into the state; RES_NOT_FOUND: there is none. */
+static enum result read_list(struct file_engine *fe, struct datafile_set *set, struct errmsg *msg)
+{
+    char path[1024];
+    struct files_list l;
+    *set = (struct datafile_set){0};
+    if (snprintf(path, sizeof path, "%s/" FILES_NAME, fe->dir) >= (int)sizeof path)
+        return errmsg_set(msg, RES_INVALID, "%s: the name is too long", fe->dir);
+    enum result r = files_read(fe->env, path, &l, msg);
+    if (r != RES_OK)
+        return r;
+    if (l.next_number > fe->private_tables.next_number)
+        fe->private_tables.next_number = l.next_number;
+    fe->next_order = l.next_order;
+    struct engine_boundary at = {l.sequence, l.state};
+    r = boundary_reserve(&fe->kept, &at);
+    if (r == RES_OK)
+        boundary_keep(&fe->kept, &at);
+    set->files = r == RES_OK ? calloc(l.count + 1, sizeof(struct datafile *)) : NULL;
+    if (!set->files)
+        r = errmsg_set(msg, RES_NO_MEMORY, "no memory for %zu data files", l.count);
+    for (size_t i = 0; r == RES_OK && i < l.count; i++) {
+        r = datafile_open(fe->env, fe->data, l.entries[i].number, l.entries[i].size, &set->files[i], msg);
         if (r == RES_NOT_FOUND)
             r = RES_CORRUPT; /* it was there */
         if (r != RES_OK)
             break;
-        set->files[i]->order = get_le64(p + 16);
+        set->files[i]->order = l.entries[i].order;
         set->files[i]->owner = &fe->owner;
         set->count++;
     }
-    free(data);
+    files_list_fini(&l);
     return r;
 }
 

@@ -4,8 +4,6 @@
 
 #include "engine/lsm/compact.h"
 
-#define BUSY_NS 1000000000u /* so long after data came, work that nobody waits for rests */
-
 /* ---- placing ---- */
 
 static bool claimed(const struct lsm *lsm, const struct table_meta *m)
@@ -18,7 +16,7 @@ static bool claimed(const struct lsm *lsm, const struct table_meta *m)
 
 /* The deepest level at which the newest data may lie: nothing of its range lies there or above. Above the base it is
  * level 0, where several runs are merged down at once; and small tables go there to be merged with others, lest the
- * levels fill with crumbs. Under lsm->lock. */
+ * levels fill with crumbs. One that is compressed in another way than the level goes down by a merge. Under lsm->lock. */
 static int place(const struct lsm *lsm, const struct table *t)
 {
     const struct engine_view *v = lsm->current;
@@ -34,7 +32,9 @@ static int place(const struct lsm *lsm, const struct table *t)
     while (level < BOTTOM_LEVEL && !run_overlaps(v->level[level + 1], m->first, m->last))
         level++;
     plan_levels(lsm, v, &p);
-    return level < p.base ? 0 : level;
+    if (level < p.base || lsm_compression(lsm, level, p.base).kind != m->packing)
+        return 0;
+    return level;
 }
 
 static void unclaim(struct lsm *lsm, const struct lsm_claim *claim)
@@ -75,7 +75,7 @@ static enum result install(struct lsm *lsm, struct table **tables, size_t count,
     for (size_t i = 0; r == RES_OK && i < count; i++)
         if (tables[i]->meta.first.data[0] <= REGION_DEAD && tables[i]->meta.last.data[0] >= REGION_DEAD)
             lsm->dead_due = true;
-    lsm->busy_until = lsm->env->ops->mono_ns(lsm->env) + BUSY_NS;
+    lsm_data_came(lsm);
     os_cond_broadcast(&lsm->work);
     os_mutex_unlock(&lsm->lock);
     free(claims);
@@ -109,7 +109,7 @@ enum result lsm_absorb(struct engine *engine, struct iter *run, const struct eng
 
     if (r != RES_OK)
         return r;
-    output_init(&o, lsm, boundary->sequence, 0);
+    output_init(&o, lsm, boundary->sequence, lsm_compression(lsm, 0, 1));
     output_look(&o);
     if (run)
         r = write_run(lsm, run, &o);
@@ -152,7 +152,10 @@ enum result lsm_table_begin(struct engine *engine, struct engine_table **out)
         goto fail;
     t->lsm = lsm;
     t->number = lsm_new_number(lsm);
-    struct table_writer_options o = {.number = t->number, .block_bytes = lsm->options.block_bytes};
+    struct table_writer_options o = {.number = t->number,
+                                     .piece = table_piece(lsm->cache, TABLE_WRITE_PIECE),
+                                     .block_bytes = lsm->options.block_bytes,
+                                     .compression = lsm_compression(lsm, 0, 1)};
     if ((r = lsm_create_table(lsm, t->number, false, &o.file)) != RES_OK)
         goto fail;
     if ((r = table_writer_new(&o, &t->writer)) != RES_OK) {
@@ -208,6 +211,21 @@ void lsm_table_abort(struct engine_table *t)
     handle_free(t);
 }
 
+/* Is it one of the tables that everybody sees? */
+static bool installed(struct lsm *lsm, uint64_t number)
+{
+    struct engine_view *v = lsm_view_acquire(lsm);
+    bool found = false;
+    for (uint32_t i = 0; i < v->run_count; i++)
+        for (uint32_t k = 0; k < v->runs[i]->count; k++)
+            found |= v->runs[i]->tables[k]->meta.number == number;
+    lsm_view_release(v);
+    return found;
+}
+
+/* Where the private table is gone its number may have been given to another, by this process or by an earlier one that got
+ * no further: that is not what the log means. Which of them is installed does not tell: a merge's output is not yet, and
+ * what was merged is no longer; but only private tables are of no region. */
 enum result lsm_table_open(struct engine *engine, uint64_t number, struct engine_table **out)
 {
     struct lsm *lsm = (struct lsm *)engine;
@@ -219,8 +237,11 @@ enum result lsm_table_open(struct engine *engine, uint64_t number, struct engine
         return RES_NO_MEMORY;
     t->lsm = lsm;
     t->number = number;
-    enum result r = lsm_open_table(lsm, number, 0, &t->table, &ignored);
+    enum result r = installed(lsm, number) ? RES_NOT_FOUND : lsm_open_table(lsm, number, 0, &t->table, &ignored);
+    if (r == RES_OK && t->table->meta.region != 0)
+        r = RES_NOT_FOUND;
     if (r != RES_OK) {
+        table_unref(t->table);
         free(t);
         return r;
     }

@@ -1,13 +1,12 @@
 #include "engine/lsm/block.h"
 
 #include <assert.h>
-#include <lz4.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "config.h"
 
-#define LZ4_FLAG 0x80000000u
+#define PACKED 0x80000000u
+#define BY_ZSTD 0x40000000u
 
 /* ---- references ---- */
 
@@ -29,8 +28,12 @@ static void block_free(struct epoch_entry *e)
 
 void block_unref(struct block *b)
 {
-    if (b && __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) == 0)
+    if (!b || __atomic_sub_fetch(&b->refs, 1, __ATOMIC_ACQ_REL) != 0)
+        return;
+    if (b->retire.opaque[0])
         epoch_retire(&b->retire, block_free);
+    else
+        block_memory_give(b, b->image_len); /* what a compaction reads need not wait, and comes quickly */
 }
 
 /* ---- decoding ---- */
@@ -90,31 +93,32 @@ enum result block_decode(const uint8_t *span, size_t len, uint64_t salt, struct 
         return RES_CORRUPT;
     const uint8_t *trailer = span + len - BLOCK_TRAILER;
     uint32_t image_len = get_le32(trailer), stored = get_le32(trailer + 4);
-    bool packed = stored & LZ4_FLAG;
-    stored &= ~LZ4_FLAG;
-#ifndef VARVE_FUZZING
-    if (get_le32(trailer + 8) != checksum32(span, len - 4, salt))
+    enum engine_packing how = ENGINE_PACK_NONE;
+    if (stored & PACKED) {
+        how = stored & BY_ZSTD ? ENGINE_PACK_ZSTD : ENGINE_PACK_LZ4;
+        stored &= ~(PACKED | BY_ZSTD);
+    }
+    if (!checksum32_holds(get_le32(trailer + 8), span, len - 4, salt))
         return RES_CORRUPT;
-#else
-    (void)salt;
-#endif
-    if (stored > len - BLOCK_TRAILER || (!packed && stored != image_len) || (packed && image_len / 256 > stored))
+    if (stored > len - BLOCK_TRAILER || (how == ENGINE_PACK_NONE && stored != image_len) ||
+        image_len / PACK_RATIO_MAX > stored)
         return RES_CORRUPT;
     struct block *b = block_memory_take(image_len);
     if (!b)
         return RES_NO_MEMORY;
     *b = (struct block){.refs = 1};
-    if (!packed)
+    enum result r = RES_OK;
+    if (how == ENGINE_PACK_NONE)
         memcpy(b->image, span, image_len);
-    else if (LZ4_decompress_safe((const char *)span, (char *)b->image, (int)stored, (int)image_len) != (int)image_len)
-        goto corrupt;
-    if (!image_holds(b, image_len))
-        goto corrupt;
-    *out = b;
-    return RES_OK;
-corrupt:
-    block_memory_give(b, image_len);
-    return RES_CORRUPT;
+    else
+        r = unpack(how, span, stored, b->image, image_len);
+    if (r == RES_OK && !image_holds(b, image_len))
+        r = RES_CORRUPT;
+    if (r == RES_OK)
+        *out = b;
+    else
+        block_memory_give(b, image_len);
+    return r;
 }
 
 /* ---- searching ---- */
@@ -182,12 +186,16 @@ uint32_t block_lower_bound(const struct block *b, struct slice target)
 
 /* ---- building ---- */
 
-void block_builder_init(struct block_builder *b) { *b = (struct block_builder){0}; }
+void block_builder_init(struct block_builder *b, struct engine_compression how)
+{
+    *b = (struct block_builder){.packer.how = how};
+}
 
 void block_builder_fini(struct block_builder *b)
 {
     buf_fini(&b->bytes);
     buf_fini(&b->image);
+    packer_fini(&b->packer);
     free(b->records);
     *b = (struct block_builder){0};
 }
@@ -289,29 +297,11 @@ static size_t write_image(const struct block_builder *b, uint8_t *image)
     return len;
 }
 
-/* Appends the image as LZ4 when that saves an eighth; *stored is its length with the flag, or 0 when it does not. */
-static enum result append_packed(const uint8_t *image, size_t len, struct buf *out, uint32_t *stored)
-{
-    *stored = 0;
-    if (len > LZ4_MAX_INPUT_SIZE)
-        return RES_OK;
-    int bound = LZ4_compressBound((int)len);
-    enum result r = buf_reserve(out, (size_t)bound);
-    if (r != RES_OK)
-        return r;
-    int n = LZ4_compress_default((const char *)image, (char *)out->data + out->len, (int)len, bound);
-    if (n > 0 && (size_t)n < len - len / 8) {
-        out->len += (size_t)n;
-        *stored = (uint32_t)n | LZ4_FLAG;
-    }
-    return RES_OK;
-}
-
-enum result block_builder_finish(struct block_builder *b, size_t min_span, bool lz4, uint64_t salt, struct buf *out)
+enum result block_builder_finish(struct block_builder *b, size_t min_span, uint64_t salt, struct buf *out)
 {
     assert(b->count > 0 && b->count <= UINT16_MAX);
     size_t begin = out->len, most = block_builder_size(b) + 2 * b->count;
-    uint32_t stored = 0;
+    enum engine_packing used;
 
     if (most + BLOCK_TRAILER + BLOCK_UNIT > INT32_MAX)
         return RES_RANGE;
@@ -321,13 +311,13 @@ enum result block_builder_finish(struct block_builder *b, size_t min_span, bool 
         return r;
     size_t len = b->image.len = write_image(b, b->image.data);
     assert(len <= most);
-    if (lz4 && (r = append_packed(b->image.data, len, out, &stored)) != RES_OK)
+    if ((r = pack_append(&b->packer, b->image.data, len, out, &used)) != RES_OK)
         return r;
-    if (!stored) {
-        if ((r = buf_append(out, b->image.data, len)) != RES_OK)
-            return r;
-        stored = (uint32_t)len;
-    }
+    if (used == ENGINE_PACK_NONE && (r = buf_append(out, b->image.data, len)) != RES_OK)
+        return r;
+    uint32_t stored = (uint32_t)(out->len - begin);
+    if (used != ENGINE_PACK_NONE)
+        stored |= used == ENGINE_PACK_ZSTD ? PACKED | BY_ZSTD : PACKED;
     size_t span = out->len - begin + BLOCK_TRAILER;
     if (span < min_span)
         span = min_span;

@@ -2,8 +2,9 @@
  *
  * In the file a block fills a span, a multiple of 16 bytes:
  *
- *     image (as it is, or LZ4)  ·  zeros up to 12 bytes before the end of the span  ·
- *     image length u32  ·  stored length u32, bit 31 set when it is LZ4  ·  checksum32 of all before it
+ *     image (as it is, LZ4 or a Zstandard frame)  ·  zeros up to 12 bytes before the end of the span  ·
+ *     image length u32  ·  stored length u32, bit 31 set when it is packed, bit 30 as well when by Zstandard  ·
+ *     checksum32 of all before it
  *
  * The checksum is salted with table number and offset, so that a block at the wrong place is damage. The image:
  *
@@ -27,7 +28,7 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 #include "base/epoch.h"
-#include "engine/engine.h"
+#include "engine/lsm/pack.h"
 
 #define BLOCK_HEADER 8
 #define BLOCK_TRAILER 12
@@ -59,16 +60,27 @@ _Static_assert(sizeof(struct block) == 64, "the image of a block starts on a cac
 /* What a block of this image length takes. */
 size_t block_memory(uint32_t image_len);
 struct block *block_memory_take(uint32_t image_len); /* uninitialised; NULL: none */
+/* It can be taken without asking the system for more, which takes 0.1 ms, or several where a host lends the memory: who
+ * must not wait looks first. */
+bool block_memory_at_hand(uint32_t image_len);
 void block_memory_give(struct block *b, uint32_t image_len);
 /* Called now and then, with a monotonic time in ns: what was not needed for some seconds goes back to the system. */
 void block_memory_trim(uint64_t now);
-/* The capacity of all caches has changed by so many bytes. */
-void block_memory_capacity(int64_t change);
+/* The capacity of all caches has changed by so many bytes. True: blocks lie differently from now on, and those that are
+ * there had better go. */
+bool block_memory_capacity(int64_t change);
+/* So much of it is taken by other things than blocks. */
+void block_memory_beside(int64_t change);
+/* Bytes mapped to memory for blocks, beside the heap. */
+uint64_t block_memory_resident(void);
 
 /* Takes another reference; false when the last one is gone already (the block was evicted a moment ago). Inside an
  * epoch section, or by who holds a reference. */
 bool block_ref(struct block *b);
-/* The memory goes when all epoch sections that may see the block have ended. NULL is allowed. */
+/* From now on others may look at the block without a reference. By its only owner. */
+static inline void block_share(struct block *b) { b->retire.opaque[0] = b; }
+/* The memory goes when all epoch sections that may see the block have ended; at once when it was never shared. NULL is
+ * allowed. */
 void block_unref(struct block *b);
 
 /* A block with one reference of an image that is known to be good. */
@@ -126,9 +138,10 @@ struct block_builder {
     size_t prefix_len; /* shared by all keys so far */
     size_t key_bytes, value_bytes;
     struct buf image; /* of the last block that was finished; empty when that was a giant */
+    struct packer packer;
 };
 
-void block_builder_init(struct block_builder *b);
+void block_builder_init(struct block_builder *b, struct engine_compression how);
 void block_builder_fini(struct block_builder *b);
 /* Length of the image when this record is added too; not below the true one by more than the alignment of offsets. */
 size_t block_builder_size_with(const struct block_builder *b, struct slice key, size_t value_len);
@@ -136,7 +149,6 @@ size_t block_builder_size(const struct block_builder *b);
 enum result block_builder_add(struct block_builder *b, struct slice key, uint8_t kind, struct slice value,
                               uint64_t hash) MUST_CHECK;
 /* Appends the span, at least min_span bytes long, to out, and empties the builder. RES_RANGE when a block is too large. */
-enum result block_builder_finish(struct block_builder *b, size_t min_span, bool lz4, uint64_t salt, struct buf *out)
-    MUST_CHECK;
+enum result block_builder_finish(struct block_builder *b, size_t min_span, uint64_t salt, struct buf *out) MUST_CHECK;
 
 #endif

@@ -8,6 +8,10 @@
  *     region   2 MiB, aligned, on a huge page where the system has one; consists of
  *     chunks   256 KiB, each for blocks of one size class (multiples of 128 bytes), or free for any class
  *
+ * While the caches are small, that would leave more than they hold in chunks that few blocks lie in: then chunks have
+ * 32 KiB, regions are on small pages, and the pages of free chunks go back to the system one by one. A region keeps what
+ * it was made for; both kinds are never used together but for a moment, for the cache is emptied in between.
+ *
  * A chunk whose blocks are all free is free for any class. A region whose chunks are all free stays for a while, because
  * the kernel would have to clear a new one: a compaction needs as much at its end as it gives back a moment later. What
  * lay free all through some seconds goes back to the system; at once what is beyond the caches' capacity. Larger blocks
@@ -23,11 +27,15 @@
 
 #define REGION ((size_t)2 << 20)
 #define CHUNK ((size_t)256 << 10)
-#define CHUNKS (REGION / CHUNK)
+#define CHUNK_SMALL ((size_t)32 << 10)
+#define PAGE ((size_t)4096)
+#define SMALL_BELOW ((uint64_t)48 << 20) /* bytes of capacity; and to be large again */
+#define LARGE_ABOVE ((uint64_t)96 << 20)
+#define FREE_KEPT 8 /* small chunks that lie free with their pages */
 #define STEP 128
 #define CLASSES 64 /* up to 8 KiB */
 #define HEADER STEP
-#define KEPT_SHARE 8 /* of all regions so many may lie free, beyond the capacity */
+#define KEPT_SHARE 32 /* of all regions so many may lie free, beyond the capacity */
 #define DECAY_NS 10000000000u
 #define TRIM_MOST 16 /* regions given back under one hold of the lock */
 
@@ -52,16 +60,21 @@ struct chunk {                  /* at its start */
     uint32_t used, fresh, room; /* blocks given out; never given out from here on; blocks in all */
     uint32_t size;
     uint32_t region_used; /* of the first chunk of a region: its chunks that have a class */
+    uint16_t region_kind; /* and which kind of chunks they are */
+    bool bare;            /* free, and all pages but the first are the system's */
 };
+enum { LARGE, SMALL, KINDS };
 _Static_assert(sizeof(struct chunk) <= HEADER, "the header of a chunk");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct chunk *partial[CLASSES]; /* with something free */
-static struct chunk *free_chunks;
-static unsigned regions, free_regions;
+static struct chunk *partial[KINDS][CLASSES]; /* with something free */
+static struct chunk *free_chunks[KINDS], *bare_chunks;
+static unsigned regions, free_regions, free_small;
+static int kind; /* of regions that are made now */
+static uint64_t resident;
 static unsigned always_free; /* so many regions were free at every moment since decay_from */
 static uint64_t decay_from;
-static uint64_t capacity;
+static uint64_t capacity, beside; /* of all caches; and of that, what is no block */
 
 static void list_add(struct chunk **list, struct chunk *c)
 {
@@ -79,60 +92,102 @@ static void list_remove(struct chunk *c)
         c->next->link = c->link;
 }
 
-static struct chunk *chunk_of(void *p) { return (struct chunk *)((uintptr_t)p & ~(uintptr_t)(CHUNK - 1)); }
 static struct chunk *region_of(void *p) { return (struct chunk *)((uintptr_t)p & ~(uintptr_t)(REGION - 1)); }
+static size_t chunk_bytes(const struct chunk *region) { return region->region_kind == SMALL ? CHUNK_SMALL : CHUNK; }
+static struct chunk *chunk_of(void *p)
+{
+    return (struct chunk *)((uintptr_t)p & ~(uintptr_t)(chunk_bytes(region_of(p)) - 1));
+}
 static struct chunk *region_chunk(struct chunk *region, size_t i)
 {
-    return (struct chunk *)(void *)((uint8_t *)region + i * CHUNK);
+    return (struct chunk *)(void *)((uint8_t *)region + i * chunk_bytes(region));
 }
+static size_t region_chunks(const struct chunk *region) { return REGION / chunk_bytes(region); }
 
-static bool add_region(void)
+/* Maps a region and touches it, without the lock: a huge page is long in coming. */
+static struct chunk *new_region(int its_kind)
 {
     uint8_t *p = mmap(NULL, 2 * REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
-        return false;
+        return NULL;
     size_t before = (REGION - (uintptr_t)p % REGION) % REGION;
     if (before)
         (void)munmap(p, before);
     (void)munmap(p + before + REGION, REGION - before);
     struct chunk *region = (struct chunk *)(void *)(p + before);
-    (void)madvise(region, REGION, MADV_HUGEPAGE);
+    (void)madvise(region, REGION, its_kind == SMALL ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     region->region_used = 0;
-    for (size_t i = CHUNKS; i-- > 0;)
-        list_add(&free_chunks, region_chunk(region, i));
+    region->region_kind = (uint16_t)its_kind;
+    for (size_t i = 0; i < region_chunks(region); i++)
+        region_chunk(region, i)->bare = its_kind == SMALL;
+    return region;
+}
+
+static void add_region(struct chunk *region)
+{
+    bool small = region->region_kind == SMALL;
+    for (size_t i = region_chunks(region); i-- > 0;)
+        list_add(small ? &bare_chunks : &free_chunks[LARGE], region_chunk(region, i));
+    resident += small ? region_chunks(region) * PAGE : REGION;
     regions++;
     free_regions++;
-    return true;
 }
 
 static void drop_region(struct chunk *region)
 {
-    for (size_t i = 0; i < CHUNKS; i++)
-        list_remove(region_chunk(region, i));
+    for (size_t i = 0; i < region_chunks(region); i++) {
+        struct chunk *c = region_chunk(region, i);
+        list_remove(c);
+        if (region->region_kind == SMALL) {
+            resident -= c->bare ? PAGE : CHUNK_SMALL;
+            free_small -= !c->bare;
+        }
+    }
+    if (region->region_kind == LARGE)
+        resident -= REGION;
     regions--;
     free_regions--;
     (void)munmap(region, REGION);
 }
 
+static bool has_free_chunk(void) { return free_chunks[kind] || (kind == SMALL && bare_chunks); }
+
+static struct chunk *free_chunk(void)
+{
+    if (!has_free_chunk())
+        return NULL;
+    struct chunk *c = free_chunks[kind] ? free_chunks[kind] : bare_chunks;
+    list_remove(c);
+    if (kind == SMALL) {
+        if (c->bare)
+            resident += CHUNK_SMALL - PAGE;
+        else
+            free_small--;
+        c->bare = false;
+    }
+    return c;
+}
+
 static struct chunk *new_chunk(size_t class)
 {
-    if (!free_chunks && !add_region())
+    struct chunk *c = free_chunk();
+    if (!c)
         return NULL;
-    struct chunk *c = free_chunks, *region = region_of(c);
-    list_remove(c);
+    struct chunk *region = region_of(c);
     if (region->region_used++ == 0 && --free_regions < always_free)
         always_free = free_regions;
     c->free = NULL;
     c->used = c->fresh = 0;
     c->size = (uint32_t)((class + 1) * STEP);
-    c->room = (uint32_t)((CHUNK - HEADER) / c->size);
-    list_add(&partial[class], c);
+    c->room = (uint32_t)((chunk_bytes(region) - HEADER) / c->size);
+    list_add(&partial[kind][class], c);
     return c;
 }
 
+/* NULL: there must be another region first. */
 static void *take(size_t class)
 {
-    struct chunk *c = partial[class] ? partial[class] : new_chunk(class);
+    struct chunk *c = partial[kind][class] ? partial[kind][class] : new_chunk(class);
     if (!c)
         return NULL;
     void *p = c->free;
@@ -152,21 +207,38 @@ static void give(void *p)
     f->next = c->free;
     c->free = f;
     if (c->used-- == c->room)
-        list_add(&partial[c->size / STEP - 1], c);
+        list_add(&partial[region->region_kind][c->size / STEP - 1], c);
     if (c->used)
         return;
     list_remove(c);
-    list_add(&free_chunks, c);
-    if (--region->region_used == 0 && ++free_regions > 1 + regions / KEPT_SHARE && regions * REGION > capacity)
+    c->bare = region->region_kind == SMALL && free_small >= FREE_KEPT &&
+              madvise((uint8_t *)c + PAGE, CHUNK_SMALL - PAGE, MADV_DONTNEED) == 0;
+    list_add(c->bare ? &bare_chunks : &free_chunks[region->region_kind], c);
+    if (c->bare)
+        resident -= CHUNK_SMALL - PAGE;
+    else if (region->region_kind == SMALL)
+        free_small++;
+    if (--region->region_used)
+        return;
+    free_regions++;
+    if (region->region_kind == SMALL || kind == SMALL ||
+        (free_regions > 1 + regions / KEPT_SHARE && regions * REGION + beside > capacity))
         drop_region(region);
 }
 
 static struct chunk *find_free_region(void)
 {
-    struct chunk *c = free_chunks;
+    struct chunk *c = free_chunks[LARGE];
     while (c && region_of(c)->region_used)
         c = c->next;
     return c ? region_of(c) : NULL;
+}
+
+void block_memory_beside(int64_t change)
+{
+    pthread_mutex_lock(&lock);
+    beside += (uint64_t)change;
+    pthread_mutex_unlock(&lock);
 }
 
 void block_memory_trim(uint64_t now)
@@ -184,14 +256,40 @@ void block_memory_trim(uint64_t now)
     pthread_mutex_unlock(&lock);
 }
 
-void block_memory_capacity(int64_t change)
+bool block_memory_capacity(int64_t change)
 {
     pthread_mutex_lock(&lock);
+    int before = kind;
     capacity += (uint64_t)change;
+    if (capacity < SMALL_BELOW || capacity > LARGE_ABOVE)
+        kind = capacity < SMALL_BELOW ? SMALL : LARGE;
+    for (struct chunk *region; kind == SMALL && (region = find_free_region()) != NULL;)
+        drop_region(region);
+    if (always_free > free_regions)
+        always_free = free_regions;
+    bool changed = kind != before, lacking = !ALWAYS_MALLOC && change > 0 && !has_free_chunk();
+    int its_kind = kind;
     pthread_mutex_unlock(&lock);
+    struct chunk *region = lacking ? new_region(its_kind) : NULL; /* the first who must not wait shall find some */
+    if (region) {
+        pthread_mutex_lock(&lock);
+        add_region(region);
+        pthread_mutex_unlock(&lock);
+    }
+    return changed;
+}
+
+uint64_t block_memory_resident(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t bytes = resident;
+    pthread_mutex_unlock(&lock);
+    return bytes;
 }
 
 static bool from_malloc(size_t bytes) { return ALWAYS_MALLOC || bytes > CLASSES * STEP; }
+
+static size_t class_of(size_t bytes) { return (bytes - 1) / STEP; }
 
 size_t block_memory(uint32_t image_len)
 {
@@ -204,10 +302,30 @@ struct block *block_memory_take(uint32_t image_len)
     size_t bytes = sizeof(struct block) + image_len;
     if (from_malloc(bytes))
         return malloc(bytes);
+    void *p;
     pthread_mutex_lock(&lock);
-    void *p = take((bytes - 1) / STEP);
+    while ((p = take(class_of(bytes))) == NULL) {
+        int its_kind = kind;
+        pthread_mutex_unlock(&lock);
+        struct chunk *region = new_region(its_kind);
+        if (!region)
+            return NULL;
+        pthread_mutex_lock(&lock);
+        add_region(region);
+    }
     pthread_mutex_unlock(&lock);
     return p;
+}
+
+bool block_memory_at_hand(uint32_t image_len)
+{
+    size_t bytes = sizeof(struct block) + image_len;
+    if (from_malloc(bytes))
+        return true;
+    pthread_mutex_lock(&lock);
+    bool at_hand = partial[kind][class_of(bytes)] || has_free_chunk();
+    pthread_mutex_unlock(&lock);
+    return at_hand;
 }
 
 void block_memory_give(struct block *b, uint32_t image_len)

@@ -4,6 +4,9 @@
 
 #include "engine/lsm/table.h"
 
+#define WORK_KEPT_FROM ((uint64_t)64 << 20) /* bytes of capacity */
+#define GAPS_SHARE 32                       /* of it so much lies unused in the regions of blocks */
+
 struct cache *cache_new(uint64_t capacity)
 {
     struct cache *c = aligned_alloc(64, (sizeof *c + 63) / 64 * 64);
@@ -11,7 +14,7 @@ struct cache *cache_new(uint64_t capacity)
         return NULL;
     memset(c, 0, sizeof *c);
     c->capacity = capacity;
-    block_memory_capacity((int64_t)capacity);
+    (void)block_memory_capacity((int64_t)capacity);
     os_mutex_init(&c->lock);
     return c;
 }
@@ -20,7 +23,8 @@ void cache_free(struct cache *c)
 {
     if (!c)
         return;
-    block_memory_capacity(-(int64_t)c->capacity);
+    (void)block_memory_capacity(-(int64_t)c->capacity);
+    block_memory_beside(-(int64_t)c->work_most);
     os_mutex_fini(&c->lock);
     free(c->tables);
     free(c);
@@ -30,9 +34,22 @@ static void charge(struct cache *c, int64_t bytes) { __atomic_fetch_add(&c->used
 
 static size_t block_charge(const struct block *b) { return block_memory(b->image_len); }
 
-static bool over(const struct cache *c)
+uint64_t cache_work(const struct cache *c)
 {
-    return __atomic_load_n(&c->used, __ATOMIC_RELAXED) > __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+    uint64_t capacity = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
+    if (capacity < WORK_KEPT_FROM)
+        return __atomic_load_n(&c->work, __ATOMIC_RELAXED);
+    return __atomic_load_n(&c->work_most, __ATOMIC_RELAXED) + capacity / GAPS_SHARE;
+}
+
+static uint64_t in_use(const struct cache *c) { return __atomic_load_n(&c->used, __ATOMIC_RELAXED) + cache_work(c); }
+
+static bool over(const struct cache *c) { return in_use(c) > __atomic_load_n(&c->capacity, __ATOMIC_RELAXED); }
+
+uint64_t cache_room(const struct cache *c)
+{
+    uint64_t capacity = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED), used = in_use(c);
+    return used < capacity ? capacity - used : 0;
 }
 
 /* Takes the block out of its slot if it is still cold. */
@@ -90,14 +107,39 @@ static void shrink(struct cache *c, bool whole)
 void cache_set_capacity(struct cache *c, uint64_t bytes)
 {
     uint64_t before = __atomic_exchange_n(&c->capacity, bytes, __ATOMIC_RELAXED);
-    block_memory_capacity((int64_t)(bytes - before));
+    if (before == bytes)
+        return;
+    if (block_memory_capacity((int64_t)(bytes - before))) {
+        __atomic_store_n(&c->capacity, 0, __ATOMIC_RELAXED);
+        shrink(c, true);
+        __atomic_store_n(&c->capacity, bytes, __ATOMIC_RELAXED);
+    }
     shrink(c, true);
+}
+
+void cache_charge_blocks(struct cache *c, int64_t bytes)
+{
+    __atomic_fetch_add(&c->resident, (uint64_t)bytes, __ATOMIC_RELAXED);
+    charge(c, bytes);
+    if (bytes > 0)
+        shrink(c, true);
 }
 
 void cache_charge(struct cache *c, int64_t bytes)
 {
-    __atomic_fetch_add(&c->resident, (uint64_t)bytes, __ATOMIC_RELAXED);
-    charge(c, bytes);
+    block_memory_beside(bytes);
+    cache_charge_blocks(c, bytes);
+}
+
+void cache_charge_work(struct cache *c, int64_t bytes)
+{
+    uint64_t now = __atomic_add_fetch(&c->work, (uint64_t)bytes, __ATOMIC_RELAXED);
+    uint64_t most = __atomic_load_n(&c->work_most, __ATOMIC_RELAXED);
+    while (bytes > 0 && now > most)
+        if (__atomic_compare_exchange_n(&c->work_most, &most, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+            block_memory_beside((int64_t)(now - most));
+            break;
+        }
     if (bytes > 0)
         shrink(c, true);
 }
@@ -144,8 +186,9 @@ void cache_remove_table(struct cache *c, struct table *t)
 struct block *cache_insert(struct cache *c, struct table *t, struct block *b)
 {
     size_t bytes = block_charge(b);
+    block_share(b); /* in the slot or not: the caller may borrow it for the rest of an epoch section */
     uint64_t capacity = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
-    if (bytes > capacity / 8 || __atomic_load_n(&c->resident, __ATOMIC_RELAXED) + bytes > capacity)
+    if (bytes > capacity / 8 || __atomic_load_n(&c->resident, __ATOMIC_RELAXED) + cache_work(c) + bytes > capacity)
         return b; /* or the hand would go round for nothing */
     for (;;) {
         uintptr_t seen = 0;

@@ -23,6 +23,7 @@ struct cache_counts {
 
 struct cache {
     uint64_t capacity, used, resident; /* atomic; resident: the part of used that cannot be evicted */
+    uint64_t work, work_most;          /* atomic; beside `used`: see cache_charge_work */
     uint64_t open_files, files_max;    /* atomic; files_max 0: no limit */
     struct os_mutex lock;              /* of what follows */
     struct table **tables;
@@ -38,8 +39,17 @@ void cache_set_capacity(struct cache *c, uint64_t bytes);
 /* A table is opened or goes: its slots come under the hand or leave it, with the blocks in them. */
 enum result cache_add_table(struct cache *c, struct table *t) MUST_CHECK;
 void cache_remove_table(struct cache *c, struct table *t);
-/* Memory that cannot be evicted: filters, indexes. */
+/* Memory beside blocks that cannot be evicted: filters, indexes. */
 void cache_charge(struct cache *c, int64_t bytes);
+/* Memory of blocks that are being written and will come. */
+void cache_charge_blocks(struct cache *c, int64_t bytes);
+/* Memory beside blocks that comes and goes, of who writes and merges tables. Where blocks lie in large regions, so much is
+ * left free for it as it ever was: evicting gives blocks back, of which no region becomes empty that soon. */
+void cache_charge_work(struct cache *c, int64_t bytes);
+/* What it takes of the capacity, together with what lies unused between blocks. */
+uint64_t cache_work(const struct cache *c);
+/* What is left of the capacity, or 0. */
+uint64_t cache_room(const struct cache *c);
 
 /* Hangs the block (one reference, taken over) into its slot. Returns the block to use, with a reference for the
  * caller: another one when somebody was faster, the same one unhung when it is too large for the cache. */

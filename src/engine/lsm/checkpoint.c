@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/boundary.h"
 #include "engine/lsm/lsm.h"
 
 #define COPY_PIECE (1024 * 1024)
@@ -85,13 +86,8 @@ enum result lsm_checkpoint(struct engine *e, const char *dir, const struct engin
     if (r == RES_OK)
         r = lsm_encode_state(&payload, v, next + 1, lsm->sequence, buf_slice(&lsm->state));
     os_mutex_unlock(&lsm->edit_lock);
-    if (r == RES_OK) {
-        r = env->ops->mkdir(env, dir);
-        if (r == RES_EXISTS)
-            r = RES_OK;
-    }
     if (r == RES_OK)
-        r = env->ops->mkdir(env, sst);
+        r = boundary_folders(env, dir, sst);
     if (r == RES_OK)
         r = link_tables(lsm, v, sst, how);
     if (r == RES_OK)

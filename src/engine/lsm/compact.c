@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 
+#define POLL_BYTES ((uint64_t)256 << 10)
+
 void job_free(struct job *j)
 {
     version_unref(j->view);
@@ -29,7 +31,8 @@ struct merge_state {
     int below_count;
     uint32_t border; /* the table of the next level in which the output is */
     uint64_t records, dropped_dead;
-    int64_t charged; /* to the cache, for reading ahead */
+    uint64_t unpolled; /* bytes of values since blocks were given back */
+    int64_t charged;   /* to the cache, for reading ahead */
     bool reading_failed;
 };
 
@@ -83,8 +86,8 @@ static enum result open_inputs(struct merge_state *m)
         r = run_iter(tables, count, none, none, ITER_NO_FILL | ITER_TOMBSTONES, &children[n]);
         n += r == RES_OK;
     }
-    m->charged = (int64_t)(n * TABLE_AHEAD_MOST); /* one table at a time of each run */
-    cache_charge(m->lsm->cache, m->charged);
+    m->charged = (int64_t)(n * table_piece(m->lsm->cache, TABLE_AHEAD_MOST)); /* one table at a time of each run */
+    cache_charge_work(m->lsm->cache, m->charged);
     if (r == RES_OK)
         r = iter_merge(children, n, ITER_TOMBSTONES, &m->in);
     else
@@ -120,7 +123,9 @@ static enum result merge_records(struct merge_state *m)
     while (r == RES_OK) {
         bool out = false;
         struct slice skip_to = {NULL, 0};
-        if (++m->records % 64 == 0) {
+        m->unpolled += m->in->value.len;
+        if (++m->records % 64 == 0 || m->unpolled >= POLL_BYTES) {
+            m->unpolled = 0;
             if (__atomic_load_n(&m->lsm->stopping, __ATOMIC_RELAXED) || (m->job->stop && atomic_load(m->job->stop)))
                 return RES_CLOSED;
             epoch_poll(); /* blocks read so far: all of them would be as large as the tables */
@@ -130,8 +135,10 @@ static enum result merge_records(struct merge_state *m)
         if (!out) {
             if (at_border(m, m->in->key) && (r = output_cut(&m->out)) != RES_OK)
                 return r;
-            if ((r = output_add(&m->out, m->in)) != RES_OK)
+            if ((r = output_add(&m->out, m->in)) != RES_OK) {
+                m->reading_failed = r == RES_CORRUPT;
                 return r;
+            }
         }
         r = skip_to.len ? iter_seek(m->in, skip_to) : iter_next(m->in);
     }
@@ -188,7 +195,7 @@ static enum result run_merge(struct lsm *lsm, struct job *j)
     for (size_t i = 0; i < j->count; i++)
         if (j->inputs[i].table->meta.boundary > boundary)
             boundary = j->inputs[i].table->meta.boundary;
-    output_init(&m.out, lsm, boundary, j->to);
+    output_init(&m.out, lsm, boundary, j->compression);
     m.out.warm = inputs_are_warm(j);
     for (int level = j->to + 1; level < ENGINE_LEVELS; level++)
         if (j->view->level[level])
@@ -200,7 +207,7 @@ static enum result run_merge(struct lsm *lsm, struct job *j)
         r = merge_records(&m);
     dead_cursor_fini(&m.dead);
     iter_close(m.in);
-    cache_charge(lsm->cache, -m.charged);
+    cache_charge_work(lsm->cache, -m.charged);
     if (r == RES_OK)
         r = drop_inputs(j, &e);
     for (size_t i = 0; r == RES_OK && i < m.out.count; i++)

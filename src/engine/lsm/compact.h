@@ -44,6 +44,7 @@ struct job {
     struct job_input *inputs; /* by run, then by key */
     size_t count;
     uint64_t bytes;
+    struct engine_compression compression; /* of what it writes */
     struct slice lower, upper;
     struct lsm_claim claim;
     const atomic_bool *stop; /* of whoever compacts by hand; or NULL */

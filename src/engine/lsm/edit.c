@@ -80,21 +80,23 @@ static enum result put_table(struct buf *b, const struct table *t, int level, ui
 enum result lsm_encode_state(struct buf *out, const struct engine_view *v, uint64_t next_number, uint64_t sequence,
                              struct slice state)
 {
-    enum result r;
-    if ((r = manifest_put_number(out, MANIFEST_FORMAT, MANIFEST_VERSION)) != RES_OK ||
-        (r = manifest_put_number(out, MANIFEST_NEXT_NUMBER, next_number)) != RES_OK ||
-        (r = manifest_put_number(out, MANIFEST_SEQUENCE, sequence)) != RES_OK ||
-        (r = manifest_put_bytes(out, MANIFEST_STATE, state)) != RES_OK)
-        return r;
-    for (uint32_t i = 0; i < v->level0_count; i++)
-        for (uint32_t k = 0; k < v->runs[i]->count; k++)
-            if ((r = put_table(out, v->runs[i]->tables[k], 0, v->runs[i]->id)) != RES_OK)
-                return r;
-    for (int level = 1; level < ENGINE_LEVELS; level++)
-        for (uint32_t k = 0; v->level[level] && k < v->level[level]->count; k++)
-            if ((r = put_table(out, v->level[level]->tables[k], level, 0)) != RES_OK)
-                return r;
-    return RES_OK;
+    const struct {
+        enum manifest_field field;
+        uint64_t value;
+    } numbers[] = {
+        {MANIFEST_FORMAT, MANIFEST_VERSION}, {MANIFEST_NEXT_NUMBER, next_number}, {MANIFEST_SEQUENCE, sequence}};
+    enum result r = RES_OK;
+    for (size_t i = 0; r == RES_OK && i < sizeof numbers / sizeof *numbers; i++)
+        r = manifest_put_number(out, numbers[i].field, numbers[i].value);
+    if (r == RES_OK)
+        r = manifest_put_bytes(out, MANIFEST_STATE, state);
+    for (uint32_t i = 0; r == RES_OK && i < v->level0_count; i++)
+        for (uint32_t k = 0; r == RES_OK && k < v->runs[i]->count; k++)
+            r = put_table(out, v->runs[i]->tables[k], 0, v->runs[i]->id);
+    for (int level = 1; r == RES_OK && level < ENGINE_LEVELS; level++)
+        for (uint32_t k = 0; r == RES_OK && v->level[level] && k < v->level[level]->count; k++)
+            r = put_table(out, v->level[level]->tables[k], level, 0);
+    return r;
 }
 
 static enum result encode_edit(struct buf *out, const struct edit *e, uint64_t next_number)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "engine/boundary.h"
 
 /* ---- files ---- */
 
@@ -198,6 +199,14 @@ static void set_defaults(struct engine_options *o)
         o->compaction_threads = LSM_THREADS_MAX;
 }
 
+static void set_compression(struct engine *e, const struct engine_compression levels[ENGINE_LEVELS])
+{
+    struct lsm *lsm = (struct lsm *)e;
+    for (int i = 0; i < ENGINE_LEVELS; i++)
+        atomic_store_explicit(&lsm->compression[i], (uint16_t)(levels[i].kind << 8 | levels[i].level),
+                              memory_order_relaxed);
+}
+
 static struct lsm *lsm_new(const struct engine_options *options)
 {
     struct lsm *lsm = calloc(1, sizeof *lsm);
@@ -206,6 +215,7 @@ static struct lsm *lsm_new(const struct engine_options *options)
     lsm->engine.ops = &engine_lsm;
     lsm->options = *options;
     set_defaults(&lsm->options);
+    set_compression(&lsm->engine, options->compression);
     lsm->env = options->env;
     lsm->owner = (struct table_owner){.gone = table_gone, .open = reopen_table};
     os_mutex_init(&lsm->sync_lock);
@@ -339,7 +349,6 @@ static enum result lsm_open(const struct engine_options *options, struct engine 
                             struct slice *state, struct errmsg *msg)
 {
     struct lsm *lsm = lsm_new(options);
-    uint8_t *copy = NULL;
 
     *out = NULL;
     *sequence = 0;
@@ -351,14 +360,9 @@ static enum result lsm_open(const struct engine_options *options, struct engine 
         goto fail;
     if ((r = recover(lsm, msg)) != RES_OK)
         goto fail_said;
-    *sequence = lsm->sequence;
-    if (lsm->state.len) {
-        r = RES_NO_MEMORY;
-        if (!(copy = malloc(lsm->state.len)))
-            goto fail;
-        memcpy(copy, lsm->state.data, lsm->state.len);
-        *state = slice_of(copy, lsm->state.len);
-    }
+    struct engine_boundary boundary = {lsm->sequence, buf_slice(&lsm->state)};
+    if ((r = boundary_tell(boundary, sequence, state, msg)) != RES_OK)
+        goto fail_said;
     lsm->wanted[REGION_META] = lsm->wanted[REGION_ELEMENT] = true;
     if ((r = lsm_start_threads(lsm)) != RES_OK)
         goto fail;
@@ -367,7 +371,7 @@ static enum result lsm_open(const struct engine_options *options, struct engine 
 fail:
     (void)errmsg_set(msg, r, "%s: cannot start the engine: %s", options->dir, result_text(r));
 fail_said:
-    free(copy);
+    free((void *)(uintptr_t)state->data);
     *state = slice_of(NULL, 0);
     lsm_free(lsm);
     return r;
@@ -426,6 +430,7 @@ static void add_run(struct engine_stats *s, int level, const struct run *r)
     s->level[level].bytes += r->bytes;
     s->level[level].records += r->records;
     s->level[level].tombstones += r->tombstones;
+    s->level[level].data_bytes += r->data_bytes;
     s->bytes_on_disk += r->bytes;
 }
 
@@ -455,8 +460,10 @@ static void stats(struct engine *e, struct engine_stats *out)
             out->index_bytes += t->resident - (uint64_t)t->filter.count * FILTER_LINE;
         }
     version_unref(v);
-    out->cache_bytes = __atomic_load_n(&lsm->cache->used, __ATOMIC_RELAXED);
+    out->cache_bytes = __atomic_load_n(&lsm->cache->used, __ATOMIC_RELAXED) + cache_work(lsm->cache);
     out->cache_capacity = __atomic_load_n(&lsm->cache->capacity, __ATOMIC_RELAXED);
+    out->cache_fixed = __atomic_load_n(&lsm->cache->resident, __ATOMIC_RELAXED) + cache_work(lsm->cache);
+    out->mapped_bytes = block_memory_resident();
     out->open_tables = __atomic_load_n(&lsm->cache->open_files, __ATOMIC_RELAXED);
     cache_counts_sum(lsm->cache, &counts);
     out->cache_hits = counts.hits;
@@ -495,6 +502,7 @@ const struct engine_ops engine_lsm = {
     .compact = lsm_compact,
     .checkpoint = lsm_checkpoint,
     .set_cache_bytes = set_cache_bytes,
+    .set_compression = set_compression,
     .stats = stats,
     .check = lsm_check,
 };

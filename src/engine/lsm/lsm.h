@@ -63,13 +63,16 @@ struct lsm {
     bool dead_due;         /* lock: dead ranges are to be looked at */
     bool dead_scanning;    /* lock: somebody does */
     uint64_t dead_scan_at; /* lock: mono_ns before which the next look has time */
+    uint64_t rest_from;    /* lock: mono_ns from which on it is likely that nothing comes any more */
     uint64_t busy_until;   /* lock: mono_ns until which work that nobody waits for rests */
     uint64_t retry_at;     /* lock: mono_ns before which no job starts, after the disk was full */
     unsigned debt;         /* atomic: as of the current version */
     int running;           /* lock: threads at work */
     struct os_thread threads[LSM_THREADS_MAX];
     int thread_count;
-    uint64_t run_bytes;          /* lock: of the runs absorbed lately, about */
+    uint64_t flushed[256];                       /* the flusher's: number of the region's newest table of new records */
+    uint64_t run_bytes;                          /* lock: of the runs absorbed lately, about */
+    _Atomic uint16_t compression[ENGINE_LEVELS]; /* kind << 8 | level: see struct engine_options */
     bool wanted[256];            /* the flusher's: of this region, blocks of new records are read soon */
     struct engine_stats counted; /* lock: flushes, compactions ... */
 };
@@ -109,16 +112,17 @@ struct output {
     struct table_writer *writer;
     uint64_t number; /* of the writer's table */
     uint64_t boundary;
-    bool lz4;
+    struct engine_compression compression;
     bool flush;             /* of new records */
     bool warm;              /* the blocks go to the cache, whatever else it holds */
     struct table_kept kept; /* of the writer's table */
+    struct buf last;        /* key of the tables before it */
     struct table **tables;  /* finished */
     size_t count, cap;
     uint64_t bytes;
-    int64_t charged; /* to the cache, for the memory that all this takes */
+    int64_t charged, charged_blocks; /* to the cache, for the memory that all this takes */
 };
-void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level);
+void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, struct engine_compression compression);
 /* What is written are new records: looks whether those of the last time are read, which decides what goes to the cache. */
 void output_look(struct output *o);
 /* Starts a new table at a border of regions; where else to cut is the caller's business. */
@@ -129,6 +133,9 @@ enum result output_cut(struct output *o) MUST_CHECK;
 enum result output_finish(struct output *o) MUST_CHECK;
 /* Lets go of the tables; with `remove` their files go too. */
 void output_fini(struct output *o, bool remove);
+
+/* How tables are to be compressed that go to a level, when level 0 is merged into `base`. */
+struct engine_compression lsm_compression(const struct lsm *lsm, int level, int base);
 
 /* ---- the interface's functions by file ---- */
 enum result lsm_absorb(struct engine *e, struct iter *run, const struct engine_boundary *boundary);
@@ -147,6 +154,8 @@ enum result lsm_table_sweep(struct engine *e);
 /* worker.c */
 enum result lsm_start_threads(struct lsm *lsm) MUST_CHECK;
 void lsm_stop_threads(struct lsm *lsm);
+/* Under lsm->lock: from now it is waited again until nothing comes. */
+void lsm_data_came(struct lsm *lsm);
 unsigned lsm_debt(struct engine *e);
 /* The debt of a version that is about to be published. */
 unsigned lsm_debt_of(const struct lsm *lsm, const struct engine_view *v);

@@ -7,7 +7,6 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "config.h"
 
 #define HEADER 12
 #define SECTOR 512
@@ -158,12 +157,7 @@ static uint64_t record_salt(uint64_t number, uint64_t offset) { return (number <
 
 static bool sum_holds(const uint8_t *stored, const void *data, size_t len, uint64_t salt)
 {
-#ifdef VARVE_FUZZING
-    (void)stored, (void)data, (void)len, (void)salt;
-    return true;
-#else
-    return get_le32(stored) == checksum32(data, len, salt);
-#endif
+    return checksum32_holds(get_le32(stored), data, len, salt);
 }
 
 /* Can a crash during the append of bytes at..end have left them as they are? Sectors reach the disk whole or not at all,
@@ -195,9 +189,6 @@ static bool whole_record_at(struct slice bytes, size_t at, uint64_t number)
 /* There is never more than one append that was not synced: behind a torn record nothing whole can follow. */
 static bool whole_record_behind(struct slice bytes, size_t at, uint64_t number)
 {
-#ifdef VARVE_FUZZING
-    return false;
-#endif
     while (++at < bytes.len)
         if (whole_record_at(bytes, at, number))
             return true;

@@ -3,10 +3,16 @@
 
 #include "engine/lsm/lsm.h"
 
-void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, int level)
+struct engine_compression lsm_compression(const struct lsm *lsm, int level, int base)
 {
-    int from = lsm->options.lz4_from_level;
-    *o = (struct output){.lsm = lsm, .boundary = boundary, .lz4 = from && level >= from};
+    int i = level == 0 ? 0 : level <= base ? 1 : level - base + 1;
+    uint16_t v = atomic_load_explicit(&lsm->compression[i], memory_order_relaxed);
+    return (struct engine_compression){.kind = (uint8_t)(v >> 8), .level = (uint8_t)v};
+}
+
+void output_init(struct output *o, struct lsm *lsm, uint64_t boundary, struct engine_compression compression)
+{
+    *o = (struct output){.lsm = lsm, .boundary = boundary, .compression = compression};
 }
 
 /* Memory of writing belongs to the budget: what is collected, index and hashes, blocks that are kept. */
@@ -14,16 +20,14 @@ static void charge(struct output *o)
 {
     struct cache *c = o->lsm->cache;
     uint64_t table = o->lsm->options.table_bytes, most = __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
-    o->charged = (int64_t)(TABLE_WRITE_PIECE + table / 8 + (table < most / 4 ? table : 0));
-    cache_charge(c, o->charged);
+    o->charged = (int64_t)(table_piece(c, TABLE_WRITE_PIECE) + table / 8 +
+                           pack_memory(o->compression, o->lsm->options.block_bytes));
+    o->charged_blocks = table < most / 4 ? (int64_t)table : 0;
+    cache_charge_work(c, o->charged);
+    cache_charge_blocks(c, o->charged_blocks);
 }
 
-static bool has_room(const struct output *o)
-{
-    const struct cache *c = o->lsm->cache;
-    return __atomic_load_n(&c->used, __ATOMIC_RELAXED) + 2 * o->lsm->options.table_bytes <
-           __atomic_load_n(&c->capacity, __ATOMIC_RELAXED);
-}
+static bool has_room(const struct output *o) { return cache_room(o->lsm->cache) > 2 * o->lsm->options.table_bytes; }
 
 /* New blocks take the place of old ones that hold the same records: whoever reads them should not have to fetch them
  * from the file. That is so where what is merged lies in the cache; and for new records, while there is room, where those
@@ -36,15 +40,18 @@ static bool keeps_blocks(const struct output *o, uint8_t region)
     return o->flush && o->lsm->wanted[region] && has_room(o);
 }
 
-/* Are the newest tables of the region read? */
+/* Are the newest tables of the region read? They may have moved on from level 0 as they are, as all do while keys come in
+ * order; those that were merged with others say nothing of new records. */
 static void look(struct lsm *lsm, const struct engine_view *v, uint8_t region)
 {
-    for (uint32_t i = 0; i < v->level0_count; i++)
-        for (uint32_t k = 0; k < v->runs[i]->count; k++)
-            if (v->runs[i]->tables[k]->meta.region == region) {
-                lsm->wanted[region] = table_is_read(v->runs[i]->tables[k]);
+    for (uint32_t i = 0; i < v->run_count; i++)
+        for (uint32_t k = 0; k < v->runs[i]->count; k++) {
+            const struct table *t = v->runs[i]->tables[k];
+            if (i < v->level0_count ? t->meta.region == region : t->meta.number == lsm->flushed[region]) {
+                lsm->wanted[region] = table_is_read(t);
                 return;
             }
+        }
 }
 
 void output_look(struct output *o)
@@ -66,8 +73,9 @@ static enum result begin(struct output *o, uint8_t region)
         .number = lsm_new_number(lsm),
         .boundary = o->boundary,
         .block_bytes = lsm->options.block_bytes,
+        .piece = table_piece(lsm->cache, TABLE_WRITE_PIECE),
         .region = region,
-        .lz4 = o->lz4,
+        .compression = o->compression,
         .keep = keeps_blocks(o, region) ? &o->kept : NULL,
     };
     w.direct =
@@ -80,13 +88,18 @@ static enum result begin(struct output *o, uint8_t region)
         lsm_remove_table(lsm, w.number);
     else
         o->number = w.number;
+    if (o->flush)
+        lsm->flushed[region] = w.number;
     return r;
 }
 
 enum result output_add(struct output *o, const struct iter *record)
 {
     enum result r = RES_OK;
-    if (o->writer && table_writer_last(o->writer).data[0] != record->key.data[0])
+    struct slice last = o->writer ? table_writer_last(o->writer) : buf_slice(&o->last);
+    if (slice_cmp(last, record->key) >= 0)
+        return RES_CORRUPT; /* a table whose checksums hold is out of order all the same */
+    if (o->writer && last.data[0] != record->key.data[0])
         r = output_cut(o);
     if (r == RES_OK && !o->writer)
         r = begin(o, record->key.data[0]);
@@ -102,8 +115,12 @@ enum result output_cut(struct output *o)
     if (!o->writer)
         return RES_OK;
     struct table_writer *w = o->writer;
+    o->last.len = 0;
+    enum result r = buf_append(&o->last, table_writer_last(w).data, table_writer_last(w).len);
+    if (r != RES_OK)
+        return r;
     o->writer = NULL;
-    enum result r = table_writer_finish(w, &size);
+    r = table_writer_finish(w, &size);
     if (r == RES_OK && o->count == o->cap) {
         size_t cap = o->cap ? o->cap * 2 : 16;
         struct table **tables = realloc(o->tables, cap * sizeof(struct table *));
@@ -147,7 +164,9 @@ void output_fini(struct output *o, bool remove)
             __atomic_store_n(&o->tables[i]->obsolete, true, __ATOMIC_RELAXED);
         table_unref(o->tables[i]);
     }
-    cache_charge(o->lsm->cache, -o->charged);
+    cache_charge_work(o->lsm->cache, -o->charged);
+    cache_charge_blocks(o->lsm->cache, -o->charged_blocks);
     free(o->tables);
+    buf_fini(&o->last);
     *o = (struct output){0};
 }

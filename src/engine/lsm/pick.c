@@ -6,13 +6,23 @@
 
 /* A merge that drops so much of a table is worth reading the rest: in 1/1000 of its records or bytes. */
 #define TOMBSTONES_DENSE 500
+#define TOMBSTONES_IDLE 10 /* when nobody else wants the disk */
 #define DEAD_WORTH 100
+#define REST_SHARE 16 /* of what lies below: that level 0 has when it is merged although nothing has come for a while */
 
 /* ---- targets ---- */
 
 static uint64_t level_bytes(const struct engine_view *v, int level)
 {
     return v->level[level] ? v->level[level]->bytes : 0;
+}
+
+static uint64_t level0_bytes(const struct engine_view *v)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < v->level0_count; i++)
+        bytes += v->runs[i]->bytes;
+    return bytes;
 }
 
 static unsigned region_depth(const struct engine_view *v)
@@ -126,6 +136,7 @@ static bool collides(const struct lsm *lsm, const struct job *j)
 /* Lists the inputs and claims the range; NULL when somebody else is at work there. */
 static struct job *claim(struct lsm *lsm, struct job *j)
 {
+    struct level_plan plan;
     size_t n = 0;
     for (uint32_t i = 0; i < j->view->run_count; i++)
         for (uint32_t k = 0; k < j->view->runs[i]->count; k++)
@@ -147,6 +158,8 @@ static struct job *claim(struct lsm *lsm, struct job *j)
     }
     j->claim = (struct lsm_claim){lsm->claims, j->lower, j->upper, j->from, j->to};
     lsm->claims = &j->claim;
+    plan_levels(lsm, j->view, &plan);
+    j->compression = lsm_compression(lsm, j->to, plan.base);
     lsm->running++;
     return j;
 }
@@ -200,7 +213,11 @@ static void take_crumbs(struct lsm *lsm, struct job *j)
     }
 }
 
-static bool dense(const struct table *t) { return t->meta.tombstones * 1000 > t->meta.records * TOMBSTONES_DENSE; }
+static bool has_tombstones(const struct table *t, uint64_t share)
+{
+    return t->meta.tombstones * 1000 > t->meta.records * share;
+}
+static bool dense(const struct table *t) { return has_tombstones(t, TOMBSTONES_DENSE); }
 
 /* Can the tables change level as they are? Only when none is better rewritten. */
 static bool movable(const struct job *j)
@@ -209,7 +226,7 @@ static bool movable(const struct job *j)
     for (size_t i = 0; i < j->count; i++) {
         const struct table *t = j->inputs[i].table;
         if (j->inputs[i].level != j->from || t->meta.region == 0 || dense(t) ||
-            __atomic_load_n(&t->dead_bytes, __ATOMIC_RELAXED))
+            __atomic_load_n(&t->dead_bytes, __ATOMIC_RELAXED) || t->meta.packing != j->compression.kind)
             return false;
         if (i && j->inputs[i].run != j->inputs[i - 1].run)
             return false;
@@ -326,12 +343,20 @@ static struct job *level0_job(struct lsm *lsm, const struct level_plan *p, const
  * what lies there, but for no more than LEVEL0_MOST runs, each of which costs reads a look into a filter. */
 static bool level0_is_due(const struct lsm *lsm, const struct level_plan *p)
 {
-    uint64_t bytes = 0;
     if (p->depth < LEVEL0_TRIGGER)
         return false;
-    for (uint32_t i = 0; i < lsm->current->level0_count; i++)
-        bytes += lsm->current->runs[i]->bytes;
-    return p->depth >= LEVEL0_MOST || 3 * bytes >= level_bytes(lsm->current, p->base);
+    return p->depth >= LEVEL0_MOST || 3 * level0_bytes(lsm->current) >= level_bytes(lsm->current, p->base);
+}
+
+/* Nothing has come for a while, and what came last may hide so much of what lies below that it is worth a merge for the
+ * space alone. */
+static bool level0_may_rest(const struct lsm *lsm)
+{
+    const struct engine_view *v = lsm->current;
+    uint64_t below = 0, bytes = level0_bytes(v);
+    for (int level = 1; level <= BOTTOM_LEVEL; level++)
+        below += level_bytes(v, level);
+    return bytes && REST_SHARE * bytes >= below && lsm->env->ops->mono_ns(lsm->env) >= lsm->rest_from;
 }
 
 /* The component with the most runs. Of those with too few runs only one that is worth it for another reason, or the one
@@ -429,13 +454,13 @@ static bool nothing_below(const struct engine_view *v, const struct table *t, in
 }
 
 /* Tables full of tombstones go down, or are rewritten where nothing older lies below. */
-static struct job *pick_dense(struct lsm *lsm)
+static struct job *pick_dense(struct lsm *lsm, uint64_t share)
 {
     const struct engine_view *v = lsm->current;
     for (int level = 1; level < ENGINE_LEVELS; level++)
         for (uint32_t i = 0; v->level[level] && i < v->level[level]->count; i++) {
             struct table *t = v->level[level]->tables[i];
-            if (!dense(t) || t->job || t->damaged)
+            if (!has_tombstones(t, share) || t->job || t->damaged)
                 continue;
             struct job *j = table_job(lsm, t, level, nothing_below(v, t, level) ? level : level + 1);
             if (j)
@@ -486,7 +511,7 @@ static struct job *pick_dead(struct lsm *lsm, uint64_t worth)
     return best ? table_job(lsm, best, best_level, best_level) : NULL;
 }
 
-/* When idle: level 0 components that hold anything dead. */
+/* When idle: level 0 components that hold anything dead, or tombstones. */
 static struct job *pick_dead_level0(struct lsm *lsm, const struct level_plan *p)
 {
     size_t n;
@@ -498,7 +523,8 @@ static struct job *pick_dead_level0(struct lsm *lsm, const struct level_plan *p)
         bool dead = false;
         at += c.count;
         for (size_t i = 0; i < c.count; i++)
-            dead |= __atomic_load_n(&c.tables[i]->dead_bytes, __ATOMIC_RELAXED) > 0;
+            dead |= __atomic_load_n(&c.tables[i]->dead_bytes, __ATOMIC_RELAXED) > 0 ||
+                    has_tombstones(c.tables[i], TOMBSTONES_IDLE);
         if (dead && c.free)
             j = level0_job(lsm, p, &c);
     }
@@ -528,9 +554,10 @@ struct job *pick_job(struct lsm *lsm, bool idle)
     }
     if (worst && (j = pick_level(lsm, worst)))
         return j;
-    if ((j = pick_level0(lsm, &p, true)) || (j = pick_dense(lsm)) || (j = pick_dead(lsm, DEAD_WORTH)))
+    if ((j = pick_level0(lsm, &p, true)) || (j = pick_dense(lsm, TOMBSTONES_DENSE)) || (j = pick_dead(lsm, DEAD_WORTH)))
         return j;
-    if (idle && ((j = pick_dead(lsm, 0)) || (j = pick_dead_level0(lsm, &p))))
+    if (idle && ((j = pick_dead(lsm, 0)) || (j = pick_dead_level0(lsm, &p)) || (j = pick_dense(lsm, TOMBSTONES_IDLE)) ||
+                 (level0_may_rest(lsm) && (j = pick_level0(lsm, &p, false)))))
         return j;
     return NULL;
 }
@@ -542,12 +569,25 @@ static bool inside(const struct table *t, struct slice lower, struct slice upper
     return slice_cmp(t->meta.last, lower) >= 0 && (upper.len == 0 || slice_cmp(t->meta.first, upper) < 0);
 }
 
+/* Why there is no job for tables that want one. RES_RETRY: somebody else is at work, perhaps on them, which passes.
+ * RES_NOT_FOUND: they cannot be had, for one that would have to join is damaged. Waiting for that would be for ever. */
+static enum result why_none(const struct lsm *lsm)
+{
+    if (lsm->claims)
+        return RES_RETRY;
+    for (uint32_t i = 0; i < lsm->current->run_count; i++)
+        for (uint32_t k = 0; k < lsm->current->runs[i]->count; k++)
+            if (lsm->current->runs[i]->tables[k]->damaged)
+                return RES_NOT_FOUND;
+    return RES_NO_MEMORY;
+}
+
 static enum result range_level0(struct lsm *lsm, struct slice lower, struct slice upper, struct job **out)
 {
     struct level_plan p;
     size_t n;
     struct table **tables = level0_tables(lsm->current, &n);
-    enum result r = RES_NOT_FOUND;
+    enum result r = tables ? RES_NOT_FOUND : RES_NO_MEMORY;
 
     plan_levels(lsm, lsm->current, &p);
     for (size_t at = 0; at < n && !*out;) {
@@ -559,7 +599,10 @@ static enum result range_level0(struct lsm *lsm, struct slice lower, struct slic
         if (!wanted)
             continue;
         *out = level0_job(lsm, &p, &c);
-        r = *out ? RES_OK : RES_RETRY;
+        if (*out)
+            r = RES_OK;
+        else if (r == RES_NOT_FOUND)
+            r = why_none(lsm);
     }
     free(tables);
     return r;
@@ -582,7 +625,7 @@ enum result pick_range_job(struct lsm *lsm, struct slice lower, struct slice upp
     }
     for (; *level < ENGINE_LEVELS; ++*level) {
         const struct run *r = lsm->current->level[*level];
-        bool busy = false;
+        enum result why = RES_NOT_FOUND;
         for (uint32_t i = 0; r && i < r->count; i++) {
             struct table *t = r->tables[i];
             if (!inside(t, lower, upper) || t->damaged || (*level == BOTTOM_LEVEL && !wants_rewrite(t)))
@@ -590,10 +633,11 @@ enum result pick_range_job(struct lsm *lsm, struct slice lower, struct slice upp
             *out = table_job(lsm, t, *level, *level == BOTTOM_LEVEL ? BOTTOM_LEVEL : *level + 1);
             if (*out)
                 return RES_OK;
-            busy = true;
+            if (why == RES_NOT_FOUND)
+                why = why_none(lsm);
         }
-        if (busy)
-            return RES_RETRY;
+        if (why != RES_NOT_FOUND)
+            return why;
     }
     return RES_OK;
 }

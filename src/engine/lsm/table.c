@@ -7,7 +7,6 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "config.h"
 
 /* ---- opening ---- */
 
@@ -37,14 +36,13 @@ static enum result read_footer(struct env_file *file, const char *path, uint64_t
         return errmsg_set(msg, r, "%s: cannot read the footer: %s", path, result_text(r));
     if (memcmp(b, "VARVESST", 8) != 0)
         return errmsg_set(msg, RES_CORRUPT, "%s: no table footer at offset %" PRIu64, path, size - TABLE_FOOTER);
-    if (get_le32(b + 8) != TABLE_VERSION)
-        return errmsg_set(msg, RES_UNSUPPORTED, "%s: table format version %" PRIu32 ", this program reads version %d",
-                          path, get_le32(b + 8), TABLE_VERSION);
-#ifndef VARVE_FUZZING
-    if (get_le32(b + 60) != checksum32(b, 60, table_salt(number, size - TABLE_FOOTER)))
+    if (get_le32(b + 8) < 1 || get_le32(b + 8) > TABLE_VERSION)
+        return errmsg_set(msg, RES_UNSUPPORTED,
+                          "%s: table format version %" PRIu32 ", this program reads up to version %d", path,
+                          get_le32(b + 8), TABLE_VERSION);
+    if (!checksum32_holds(get_le32(b + 60), b, 60, table_salt(number, size - TABLE_FOOTER)))
         return errmsg_set(msg, RES_CORRUPT, "%s: checksum of the footer at offset %" PRIu64 " does not hold", path,
                           size - TABLE_FOOTER);
-#endif
     *out = (struct footer){
         .blocks = get_le32(b + 12),
         .filter_at = get_le64(b + 24),
@@ -89,6 +87,9 @@ static bool parse_properties(struct slice in, struct table_meta *m)
             break;
         case TABLE_PROP_VALUE_BYTES:
             good = take_number(bytes, &m->value_bytes);
+            break;
+        case TABLE_PROP_PACKING:
+            good = take_number(bytes, &m->packing);
             break;
         case TABLE_PROP_FIRST:
             m->first = bytes;
@@ -148,28 +149,40 @@ static enum result load_tail(struct table *t, struct env_file *file, const char 
     if (r != RES_OK)
         return r;
     size_t tail = (size_t)(f.end - f.filter_at), filter = (size_t)(f.index_at - f.filter_at);
-    t->tail = aligned_alloc(FILTER_LINE, (tail + FILTER_LINE) / FILTER_LINE * FILTER_LINE);
-    if (!t->tail)
-        return errmsg_set(msg, RES_NO_MEMORY, "%s: no memory for an index of %zu bytes", path, tail);
-    if ((r = read_all(file, t->tail, tail, f.filter_at)) != RES_OK)
-        return errmsg_set(msg, r, "%s: cannot read the index at offset %" PRIu64 ": %s", path, f.filter_at,
-                          result_text(r));
-#ifndef VARVE_FUZZING
-    if (f.tail_sum != checksum32(t->tail, tail, table_salt(t->meta.number, f.filter_at)))
-        return errmsg_set(msg, RES_CORRUPT, "%s: checksum of the index at offset %" PRIu64 " does not hold", path,
-                          f.filter_at);
-#endif
-    struct slice index = slice_of(t->tail + filter, (size_t)(f.properties_at - f.index_at));
-    struct slice properties = slice_of(index.data + index.len, (size_t)(f.end - f.properties_at));
-    if (!parse_properties(properties, &t->meta))
-        return errmsg_set(msg, RES_CORRUPT, "%s: the properties at offset %" PRIu64 " make no sense", path,
-                          f.properties_at);
-    if ((r = parse_index(t, index, f.blocks, f.filter_at)) != RES_OK)
-        return errmsg_set(msg, r, "%s: the index at offset %" PRIu64 ": %s", path, f.index_at, result_text(r));
+    size_t index_len = (size_t)(f.properties_at - f.index_at), kept = tail - index_len;
+    uint8_t *all = malloc(tail + 1);
+    t->tail = aligned_alloc(FILTER_LINE, (kept + FILTER_LINE) / FILTER_LINE * FILTER_LINE);
+    if (!all || !t->tail) {
+        r = errmsg_set(msg, RES_NO_MEMORY, "%s: no memory for an index of %zu bytes", path, tail);
+        goto out;
+    }
+    if ((r = read_all(file, all, tail, f.filter_at)) != RES_OK) {
+        r = errmsg_set(msg, r, "%s: cannot read the index at offset %" PRIu64 ": %s", path, f.filter_at,
+                       result_text(r));
+        goto out;
+    }
+    if (!checksum32_holds(f.tail_sum, all, tail, table_salt(t->meta.number, f.filter_at))) {
+        r = errmsg_set(msg, RES_CORRUPT, "%s: checksum of the index at offset %" PRIu64 " does not hold", path,
+                       f.filter_at);
+        goto out;
+    }
+    memcpy(t->tail, all, filter);
+    memcpy(t->tail + filter, all + filter + index_len, kept - filter);
+    if (!parse_properties(slice_of(t->tail + filter, kept - filter), &t->meta)) {
+        r = errmsg_set(msg, RES_CORRUPT, "%s: the properties at offset %" PRIu64 " make no sense", path,
+                       f.properties_at);
+        goto out;
+    }
+    if ((r = parse_index(t, slice_of(all + filter, index_len), f.blocks, f.filter_at)) != RES_OK) {
+        r = errmsg_set(msg, r, "%s: the index at offset %" PRIu64 ": %s", path, f.index_at, result_text(r));
+        goto out;
+    }
     if (filter)
         t->filter = (struct filter){t->tail, (uint32_t)(filter / FILTER_LINE)};
-    t->resident = sizeof *t + tail + t->fences.memory + (size_t)f.blocks * (sizeof *t->slots + sizeof *t->starts);
-    return RES_OK;
+    t->resident = sizeof *t + kept + t->fences.memory + (size_t)f.blocks * (sizeof *t->slots + sizeof *t->starts);
+out:
+    free(all);
+    return r;
 }
 
 static void table_free(struct table *t)
@@ -263,7 +276,10 @@ enum result table_read_block(struct table *t, uint32_t i, int env_flags, struct 
     *out = NULL;
     if (!p)
         return RES_NO_MEMORY;
-    enum result r = table_file_acquire(t, !(env_flags & ENV_NOWAIT), &f);
+    enum result r = RES_WOULD_BLOCK;
+    if (env_flags & ENV_NOWAIT && !block_memory_at_hand((uint32_t)span))
+        goto out;
+    r = table_file_acquire(t, !(env_flags & ENV_NOWAIT), &f);
     if (r != RES_OK)
         goto out;
     r = RES_CORRUPT;
@@ -328,6 +344,8 @@ enum result table_block(struct table *t, uint32_t i, int flags, struct engine_mi
     if (r == RES_OK) {
         if (!(flags & ENGINE_NO_FILL))
             *out = cache_insert(t->cache, t, *out);
+        else
+            block_share(*out);
         block_unref(*out); /* not freed before our section ends */
     } else if (r == RES_WOULD_BLOCK && miss) {
         miss->table = t;

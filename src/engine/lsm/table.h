@@ -9,7 +9,7 @@
  * Fence i is at or below the first key of block i and above the last key of block i-1, as short as that allows; fence 0
  * is the first key. Footer:
  *
- *      0  "VARVESST"            8  format version u32 = 1     12  number of blocks u32
+ *      0  "VARVESST"            8  format version u32         12  number of blocks u32
  *     16  table number u64     24  filter_at u64              32  index_at u64
  *     40  properties_at u64    48  zero u64
  *     56  checksum32 of the bytes from filter_at to the footer
@@ -31,9 +31,16 @@
 #include "engine/lsm/filter.h"
 
 #define TABLE_FOOTER 64
-#define TABLE_VERSION 1
+#define TABLE_VERSION 2                         /* the newest; 1: no block is compressed by Zstandard */
 #define TABLE_WRITE_PIECE ((size_t)1024 * 1024) /* bytes that a writer collects */
 #define TABLE_AHEAD_MOST ((size_t)256 * 1024)   /* and that an iterator past the cache reads ahead */
+
+/* The same where the cache is small: a quarter of them. */
+#define TABLE_PIECES_FROM ((uint64_t)32 << 20)
+static inline size_t table_piece(const struct cache *c, size_t most)
+{
+    return __atomic_load_n(&c->capacity, __ATOMIC_RELAXED) >= TABLE_PIECES_FROM ? most : most / 4;
+}
 
 enum table_property {
     TABLE_PROP_REGION = 1,
@@ -45,6 +52,7 @@ enum table_property {
     TABLE_PROP_KEY_BYTES = 7,
     TABLE_PROP_VALUE_BYTES = 8,
     TABLE_PROP_DEAD_END = 9, /* region DEAD: the largest end of a range in it */
+    TABLE_PROP_PACKING = 10, /* enum engine_packing: what its writer was told */
 };
 
 /* What is known of a table besides its blocks. Slices live in memory of the holder. */
@@ -52,6 +60,7 @@ struct table_meta {
     uint64_t number, size;
     uint64_t records, tombstones, boundary, key_bytes, value_bytes;
     struct slice first, last, dead_end;
+    uint64_t packing;
     uint8_t region;
 };
 
@@ -77,7 +86,7 @@ struct table {
     bool dead_whole;     /* atomic: all of it does */
     struct table_owner *owner;
     struct table *next_gone; /* in the owner's list */
-    uint8_t *tail;           /* memory behind filter lines and slices of meta */
+    uint8_t *tail;           /* memory behind filter lines and slices of meta; the file's without the index */
     size_t resident;         /* bytes charged to the cache */
     struct epoch_entry retire;
 };
@@ -165,9 +174,10 @@ struct table_writer_options {
     struct env_file *file; /* taken over */
     uint64_t number;
     uint64_t boundary;
+    size_t piece; /* bytes collected for one write; 0: TABLE_WRITE_PIECE */
     uint32_t block_bytes;
     uint8_t region; /* 0: any */
-    bool lz4;
+    struct engine_compression compression;
     bool direct;             /* the file takes aligned writes (ENV_DIRECT) */
     struct table_kept *keep; /* NULL: nothing is kept */
 };

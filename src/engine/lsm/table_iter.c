@@ -16,7 +16,7 @@ struct table_iter {
     int flags;
     uint8_t *ahead; /* blocks ahead_from .. ahead_to, as in the file */
     uint32_t ahead_from, ahead_to;
-    size_t ahead_bytes; /* how much to read next */
+    size_t ahead_bytes, ahead_most; /* how much to read next */
     struct slice lower, upper;
     uint8_t key[ENGINE_KEY_MAX];
     uint8_t own[]; /* the bounds, when they were copied */
@@ -30,15 +30,17 @@ static bool read_ahead(struct table_iter *t, uint32_t i)
     uint32_t to = i;
     size_t len = 0, got;
 
+    if (!t->ahead_most)
+        t->ahead_most = table_piece(t->table->cache, TABLE_AHEAD_MOST);
     t->ahead_bytes = t->ahead_bytes ? t->ahead_bytes * 2 : AHEAD_LEAST;
-    if (t->ahead_bytes > TABLE_AHEAD_MOST)
-        t->ahead_bytes = TABLE_AHEAD_MOST;
+    if (t->ahead_bytes > t->ahead_most)
+        t->ahead_bytes = t->ahead_most;
     while (to < t->table->fences.count && len + table_block_span(t->table, to) <= t->ahead_bytes)
         len += table_block_span(t->table, to++);
     t->ahead_from = t->ahead_to = 0;
     if (to < i + 2)
         return false;
-    if (!t->ahead && !(t->ahead = malloc(TABLE_AHEAD_MOST)))
+    if (!t->ahead && !(t->ahead = malloc(t->ahead_most)))
         return false;
     struct table_file *f;
     if (table_file_acquire(t->table, true, &f) != RES_OK)

@@ -41,8 +41,10 @@ enum result table_writer_new(const struct table_writer_options *o, struct table_
         return RES_NO_MEMORY;
     }
     w->o = *o;
-    block_builder_init(&w->block);
-    if (o->direct && !(w->aligned = aligned_alloc(PAGE, TABLE_WRITE_PIECE))) {
+    if (!w->o.piece)
+        w->o.piece = TABLE_WRITE_PIECE;
+    block_builder_init(&w->block, o->compression);
+    if (o->direct && !(w->aligned = aligned_alloc(PAGE, w->o.piece))) {
         table_writer_abort(w);
         return RES_NO_MEMORY;
     }
@@ -77,7 +79,7 @@ void table_writer_abort(struct table_writer *w)
 static enum result write_piece(struct table_writer *w, const uint8_t *data, size_t len, uint64_t at)
 {
     struct iovec iov = {(void *)(uintptr_t)data, len};
-    return w->o.file->ops->pwritev(w->o.file, &iov, 1, at, len >= TABLE_WRITE_PIECE ? ENV_DSYNC : 0);
+    return w->o.file->ops->pwritev(w->o.file, &iov, 1, at, len >= w->o.piece ? ENV_DSYNC : 0);
 }
 
 /* Whole pages of what is collected; with `last` all of it. */
@@ -86,7 +88,7 @@ static enum result write_aligned(struct table_writer *w, bool last)
     size_t done = 0;
     enum result r = RES_OK;
     while (r == RES_OK && done < w->out.len) {
-        size_t n = w->out.len - done < TABLE_WRITE_PIECE ? w->out.len - done : TABLE_WRITE_PIECE;
+        size_t n = w->out.len - done < w->o.piece ? w->out.len - done : w->o.piece;
         size_t whole = n / PAGE * PAGE;
         if (n != whole && last)
             whole += PAGE;
@@ -150,7 +152,7 @@ static enum result end_block(struct table_writer *w, size_t min_span)
     uint64_t at = position(w);
     size_t before = w->out.len;
 
-    enum result r = block_builder_finish(&w->block, min_span, w->o.lz4, table_salt(w->o.number, at), &w->out);
+    enum result r = block_builder_finish(&w->block, min_span, table_salt(w->o.number, at), &w->out);
     if (r != RES_OK)
         return r;
     uint64_t units = (w->out.len - before) / BLOCK_UNIT;
@@ -165,7 +167,7 @@ static enum result end_block(struct table_writer *w, size_t min_span)
         keep_block(w);
     w->blocks++;
     w->block_open = false;
-    return w->out.len >= TABLE_WRITE_PIECE ? write_out(w, false) : RES_OK;
+    return w->out.len >= w->o.piece ? write_out(w, false) : RES_OK;
 }
 
 /* Leaves in w->fence the fence of the block that starts with this key, with its length in front: the shortest beginning
@@ -187,6 +189,9 @@ static enum result begin_block(struct table_writer *w, struct slice key)
     return RES_OK;
 }
 
+/* Spans then have any length. */
+static bool packs(const struct table_writer *w) { return w->o.compression.kind != ENGINE_PACK_NONE; }
+
 /* Decides, before a record is added, whether the block at work ends first, and how. */
 static enum result make_room(struct table_writer *w, struct slice key, size_t value_len)
 {
@@ -195,13 +200,13 @@ static enum result make_room(struct table_writer *w, struct slice key, size_t va
     size_t unit = w->o.block_bytes, have = block_builder_size(&w->block) + BLOCK_TRAILER;
     size_t want = block_builder_size_with(&w->block, key, value_len) + BLOCK_TRAILER;
     size_t room = unit - (size_t)(position(w) % unit);
-    if (w->o.lz4)
+    if (packs(w))
         room = unit;
     else if (room < unit / 2)
         room += unit;
     if (want <= room && w->block.count < UINT16_MAX)
         return RES_OK;
-    if (have <= room && room - have <= unit / 32 && !w->o.lz4)
+    if (have <= room && room - have <= unit / 32 && !packs(w))
         return end_block(w, room);
     if (want <= room + unit / 4 && w->block.count < UINT16_MAX)
         return RES_OK; /* a little past the border is better than a gap before it */
@@ -301,17 +306,23 @@ static enum result add_number(struct table_writer *w, uint64_t tag, uint64_t val
 
 static enum result add_properties(struct table_writer *w)
 {
-    enum result r;
-    if ((r = add_number(w, TABLE_PROP_REGION, w->o.region)) != RES_OK ||
-        (r = add_number(w, TABLE_PROP_RECORDS, w->records)) != RES_OK ||
-        (r = add_number(w, TABLE_PROP_TOMBSTONES, w->tombstones)) != RES_OK ||
-        (r = add_number(w, TABLE_PROP_BOUNDARY, w->o.boundary)) != RES_OK ||
-        (r = add_number(w, TABLE_PROP_KEY_BYTES, w->key_bytes)) != RES_OK ||
-        (r = add_number(w, TABLE_PROP_VALUE_BYTES, w->value_bytes)) != RES_OK ||
-        (r = add_bytes(w, TABLE_PROP_FIRST, buf_slice(&w->first))) != RES_OK ||
-        (r = add_bytes(w, TABLE_PROP_LAST, buf_slice(&w->last))) != RES_OK)
-        return r;
-    return w->dead_end.len ? add_bytes(w, TABLE_PROP_DEAD_END, buf_slice(&w->dead_end)) : RES_OK;
+    const struct {
+        uint64_t tag, value;
+    } numbers[] = {{TABLE_PROP_REGION, w->o.region},           {TABLE_PROP_RECORDS, w->records},
+                   {TABLE_PROP_TOMBSTONES, w->tombstones},     {TABLE_PROP_BOUNDARY, w->o.boundary},
+                   {TABLE_PROP_KEY_BYTES, w->key_bytes},       {TABLE_PROP_VALUE_BYTES, w->value_bytes},
+                   {TABLE_PROP_PACKING, w->o.compression.kind}};
+    const struct {
+        uint64_t tag;
+        const struct buf *bytes;
+    } keys[] = {{TABLE_PROP_FIRST, &w->first}, {TABLE_PROP_LAST, &w->last}, {TABLE_PROP_DEAD_END, &w->dead_end}};
+    enum result r = RES_OK;
+    for (size_t i = 0; r == RES_OK && i < sizeof numbers / sizeof *numbers; i++)
+        r = add_number(w, numbers[i].tag, numbers[i].value);
+    for (size_t i = 0; r == RES_OK && i < sizeof keys / sizeof *keys; i++)
+        if (keys[i].bytes->len) /* without dead ranges there is no end of them */
+            r = add_bytes(w, keys[i].tag, buf_slice(keys[i].bytes));
+    return r;
 }
 
 /* Everything behind the blocks is checked with one checksum, so it is put together in memory. */
@@ -330,7 +341,7 @@ static enum result add_tail(struct table_writer *w)
     if (r != RES_OK)
         return r;
     uint64_t salt = table_salt(w->o.number, filter_at);
-    put_le32(footer + 8, TABLE_VERSION);
+    put_le32(footer + 8, w->o.compression.kind == ENGINE_PACK_ZSTD ? TABLE_VERSION : 1);
     put_le32(footer + 12, w->blocks);
     put_le64(footer + 16, w->o.number);
     put_le64(footer + 24, filter_at);

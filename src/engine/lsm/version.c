@@ -83,6 +83,7 @@ static enum result run_new(struct table **tables, uint32_t count, uint64_t id, s
         r->bytes += m->size;
         r->records += m->records;
         r->tombstones += m->tombstones;
+        r->data_bytes += m->key_bytes + m->value_bytes;
     }
     if ((result = fences_init(&r->fences, keys, count)) != RES_OK)
         goto fail;
@@ -193,12 +194,15 @@ enum result version_edit(struct lsm *lsm, const struct engine_view *old, const s
     size_t most = (old ? old->level0_count : 0) + e->add_count;
     struct engine_view *v = calloc(1, sizeof *v + (most + ENGINE_LEVELS) * sizeof(struct run *));
     uint64_t *ids = malloc((most + 1) * sizeof *ids);
-    enum result r = RES_NO_MEMORY;
+    enum result r;
     struct run *run;
 
     *out = NULL;
-    if (!v || !ids)
-        goto fail;
+    if (!v || !ids) {
+        free(v);
+        free(ids);
+        return RES_NO_MEMORY;
+    }
     v->lsm = lsm;
     v->refs = 1;
     size_t n = level0_ids(old, e, ids);

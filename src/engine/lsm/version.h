@@ -21,7 +21,7 @@ struct run {
     uint32_t refs; /* atomic */
     uint32_t count;
     uint64_t id; /* 0 below level 0 */
-    uint64_t bytes, records, tombstones;
+    uint64_t bytes, records, tombstones, data_bytes;
     struct fences fences; /* the first key of each table */
     struct table *tables[];
 };

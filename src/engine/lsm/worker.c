@@ -1,6 +1,7 @@
 /* The background threads: they bury tables, run compactions, and look after dead ranges. */
 #include <stdlib.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "engine/lsm/compact.h"
 
@@ -15,7 +16,19 @@
 #define PENDING_SOFT 16
 #define PENDING_HARD 64
 
+#define BUSY_NS 1000000000u  /* so long after data came, work that nobody waits for rests */
+#define REST_NS 10000000000u /* and so long what is only worth it if no more comes */
+
 static uint64_t now(struct lsm *lsm) { return lsm->env->ops->mono_ns(lsm->env); }
+
+/* What the last idle work has taken of its share stays taken: else a merge of everything followed each flush. */
+void lsm_data_came(struct lsm *lsm)
+{
+    uint64_t busy = now(lsm) + BUSY_NS;
+    if (lsm->busy_until < busy)
+        lsm->busy_until = busy;
+    lsm->rest_from = now(lsm) + REST_NS;
+}
 
 /* Has the first input left the version? */
 static bool replaced(const struct lsm *lsm, const struct job *j)
@@ -102,6 +115,8 @@ static void work(void *arg)
 {
     struct lsm *lsm = arg;
 
+    heap_share();
+    os_thread_lower_priority();
     os_mutex_lock(&lsm->lock);
     while (!lsm->stopping) {
         uint64_t wait_ns;
@@ -115,7 +130,9 @@ static void work(void *arg)
             continue;
         os_mutex_unlock(&lsm->lock);
         epoch_poll();
+        heap_rest();
         block_memory_trim(now(lsm));
+        pack_trim();
         os_mutex_lock(&lsm->lock);
         if (!lsm->gone && !lsm->stopping)
             (void)os_cond_wait_for(&lsm->work, &lsm->lock, wait_ns < IDLE_NS ? wait_ns : IDLE_NS);
@@ -126,6 +143,7 @@ static void work(void *arg)
 enum result lsm_start_threads(struct lsm *lsm)
 {
     lsm->dead_due = dead_any(lsm->current);
+    lsm->rest_from = now(lsm) + REST_NS;
     for (int i = 0; i < lsm->options.compaction_threads; i++) {
         enum result r = os_thread_start(&lsm->threads[i], "compact", work, lsm);
         if (r != RES_OK) {

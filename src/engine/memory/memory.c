@@ -8,6 +8,7 @@
  *
  * The front knows it by `persistent = false`: it keeps no log and promises nothing. The directory is a name only. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/engine.h"
 #include "os/env_memory.h"
@@ -40,7 +41,7 @@ static enum result memory_open(const struct engine_options *options, struct engi
     o.env = m->env;
     o.dir = "/memory";
     o.create = true;
-    o.lz4_from_level = 0;
+    memset(o.compression, 0, sizeof o.compression); /* what lies in memory is not read from a disk */
     if ((r = o.env->ops->mkdir(o.env, o.dir)) != RES_OK) {
         (void)errmsg_set(msg, r, "no memory for the engine");
         goto fail;

@@ -61,7 +61,7 @@ complete -c kvctl -n __fish_use_subcommand -a convert -d 'Copies a data director
 complete -c kvctl -n '__fish_seen_subcommand_from convert' -s t -l to -x -d 'the engine that DIR2 is made for' -a 'lsm btree file'
 complete -c kvctl -n '__fish_seen_subcommand_from convert' -s q -l quiet -d 'no progress bar, no summary'
 complete -c kvctl -n '__fish_seen_subcommand_from convert' -a '(__fish_complete_directories)'
-complete -c kvctl -n __fish_use_subcommand -a dump -d 'Prints a table, a log or a manifest.'
+complete -c kvctl -n __fish_use_subcommand -a dump -d 'Prints one file of a data directory.'
 complete -c kvctl -n '__fish_seen_subcommand_from dump' -F
 complete -c kvctl -n __fish_use_subcommand -a ping -d 'Tells whether the server answers.'
 complete -c kvctl -n __fish_use_subcommand -a version -d 'Prints the versions of kvctl and server.'
