@@ -215,6 +215,7 @@ static enum result seek_by_tree(struct zset *z, struct zset_cursor *k, uint64_t 
 enum result zset_seek_rank(struct zset *z, struct zset_cursor *k, uint64_t rank, bool down)
 {
     uint64_t count = z->e.count;
+    *k = (struct zset_cursor){.z = z, .down = down}; /* what fails before it comes to the seek leaves one to close */
     if (rank >= count)
         return zset_seek(z, k, down ? &ZSET_START : &ZSET_END, down);
     if (!z->e.pieces) {

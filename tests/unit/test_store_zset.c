@@ -478,18 +478,41 @@ static int64_t rank_of_many(int m)
     return n;
 }
 
+/* The set is read like any other, by a command that is none; o and key outlive z. */
+static enum result open_many(struct call *c, struct store_key *key, struct object *o, struct zset *z)
+{
+    enum result r = store_key_init(c, 0, SLICE_LIT("many"), key);
+    if (r == RES_OK)
+        r = store_read(c, key, 0, o);
+    return r == RES_OK ? zset_open(z, c, o, (struct zset_limits){128, 64}) : r;
+}
+
 static struct counted tree_seen;
 static enum result look_at_tree(struct call *c)
 {
     struct store_key key;
     struct object o;
     struct zset z;
-    enum result r = store_key_init(c, 0, SLICE_LIT("many"), &key);
+    enum result r = open_many(c, &key, &o, &z);
     if (r == RES_OK)
-        r = store_read(c, &key, 0, &o);
-    if (r == RES_OK)
-        r = zset_open(&z, c, &o, (struct zset_limits){128, 64});
-    tree_seen = z.hints.tree;
+        tree_seen = z.hints.tree;
+    return r;
+}
+
+/* A tree with a level that is not there: whatever fails leaves a cursor that can be closed. */
+static enum result look_for_a_rank_in_a_broken_tree(struct call *c)
+{
+    struct store_key key;
+    struct object o;
+    struct zset z;
+    struct zset_cursor k;
+    memset(&k, 0xff, sizeof k);
+    enum result r = open_many(c, &key, &o, &z);
+    if (r != RES_OK)
+        return r;
+    z.hints.tree.levels++;
+    r = zset_seek_rank(&z, &k, 1000, false);
+    zset_cursor_close(&k);
     return r;
 }
 
@@ -530,6 +553,7 @@ static void ranks_of_a_large_set_are_counted_by_a_tree(void)
     look_at_many();
     talk_call(&t, look_at_tree, NULL, RES_OK);
     tap_check(tree_seen.whole && tree_seen.levels == 1 && tree_seen.top > 30);
+    talk_call(&t, look_for_a_rank_in_a_broken_tree, NULL, RES_CORRUPT);
     for (int i = 0; i < 20000; i++) {
         int m = (int)draw(MANY);
         bool remove = draw(i < 10000 ? 2 : 8);
