@@ -482,7 +482,7 @@ static void note_latency(uint64_t started, uint64_t now)
     latency_add(&load.whole.all, now - started);
     if (!load.watched)
         return;
-    bool own = now - started < 1000000 || !sleepers_late_since(started);
+    bool own = now - started < 1000000 || !sleepers_disturbed_since(started);
     latency_add(&load.step.all, now - started);
     if (own) {
         latency_add(&load.whole.own, now - started);

@@ -1,5 +1,7 @@
-/* When the machine itself stood still: a thread on each processor sleeps a millisecond at a time and notes when it was woken
- * late. What a program measures meanwhile says nothing of the server. */
+/* When the machine itself was disturbed: a thread on each processor sleeps a millisecond at a time, notes when it was woken
+ * late, and then touches some pages of its own and notes when that took long. The second is how a virtual machine feels a
+ * host that looks for pages nobody uses, or that takes some away: every access is slow for tens of milliseconds, on all
+ * processors, and nobody sleeps. What a program measures meanwhile says nothing of the server. */
 #ifndef VARVE_TOOLS_BENCH_SLEEPERS_H
 #define VARVE_TOOLS_BENCH_SLEEPERS_H
 
@@ -7,7 +9,8 @@
 #include <stdint.h>
 
 void sleepers_start(void);
-/* Whether one of them has been woken a millisecond too late, or is so late now, since that moment (clock_ns). */
-bool sleepers_late_since(uint64_t ns);
+/* Whether since that moment (clock_ns) one of them has been woken a millisecond too late, or is so late now, or memory was
+ * slow: two looks within some milliseconds took four times as long as they usually do. */
+bool sleepers_disturbed_since(uint64_t ns);
 
 #endif
