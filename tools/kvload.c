@@ -11,7 +11,7 @@
  *
  * "life" is a bit of everything for long runs: half GETs; SETs, a third of which expire after 1 to 60 s; DELs; ZADDs, and
  * ZRANGEs of ten, on a thousandth as many sorted sets. -i prints a line every so often. Where -i or "life" is given,
- * batches during which the machine itself stood still (bench/sleepers.h) are counted apart: own_... leaves them out.
+ * batches during which the machine itself was disturbed (bench/sleepers.h) are counted apart: own_... leaves them out.
  *
  * Keys are 16 bytes, "key:" and 12 decimal digits, as redis-benchmark -r makes them. Values are runs of a megabyte of
  * text with 6 bits of entropy a byte, chosen by the key's number, the same in every run: -V of a later run can tell
@@ -579,7 +579,7 @@ static void print_latencies(const struct latencies *l)
            (double)latency_quantile(all, 0.5) / 1e3, (double)latency_quantile(all, 0.99) / 1e3,
            (double)latency_quantile(all, 0.999) / 1e3, (double)all->max / 1e3);
     if (load.watched)
-        printf("\"own_p999_us\":%.1f,\"own_max_us\":%.1f,\"stood_still\":%" PRIu64 ",",
+        printf("\"own_p999_us\":%.1f,\"own_max_us\":%.1f,\"disturbed\":%" PRIu64 ",",
                (double)latency_quantile(own, 0.999) / 1e3, (double)own->max / 1e3, all->count - own->count);
 }
 
