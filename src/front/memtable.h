@@ -6,7 +6,9 @@
  * a mutex that only readers take. An ordered insert costs more than all the rest of a commit, so this is what keeps the
  * write latch's hold short; and of most elements nobody asks before they are flushed. Order is made in two ways:
  *   - a few new nodes go into a skiplist, one for all groups: so a reader that follows each write pays no more than the
- *     writer would have (not those of REGION_META: all of them are walked through rarely, and then by thousands);
+ *     writer would have (not those of REGION_META, all of which are walked through rarely, and then by thousands; nor those
+ *     of REGION_EXPIRY, which lie far apart in time, and are read by one thread every few milliseconds: merging them costs
+ *     a tenth of looking for the place of each);
  *   - many become a sorted run, and runs are merged like a binary counter.
  *
  * Memory is one mapping, which begins with the hash table's buckets, is handed out from behind them on and never given

@@ -2,13 +2,13 @@
  *
  * Nodes form chains, newest first, one for each group of regions. Whoever opens an iterator takes order_lock when a chain
  * that its range touches has nodes that are not in order yet, or has runs, and walks it back to the newest node that is.
- * Up to SKIP_TAIL nodes go into the skiplist. More, or those of REGION_META, are sorted into a new run, and runs are
- * merged while the last two are of similar length: so there are few, and each node is merged a logarithmic number of
- * times. Keys are unique over runs and skiplist, because a node is. A run never changes; iterators count references, so
+ * Up to SKIP_TAIL nodes go into the skiplist. More, or those of REGION_META and REGION_EXPIRY, are sorted into a new run, and
+ * runs are merged while the last two are of similar length: so there are few, and each node is merged a logarithmic number
+ * of times. Keys are unique over runs and skiplist, because a node is. A run never changes; iterators count references, so
  * a merge may drop a run that is being read. Nodes that come into the skiplist later do not concern who reads it already:
  * their versions are younger than his snapshot. Entries and how they are sorted: memtable_sort.c.
  *
- * A caller that may not wait sorts at most NOWAIT_TAIL new nodes of REGION_META, puts no run together from others, and
+ * A caller that may not wait sorts at most NOWAIT_TAIL new nodes of these two, puts no run together from others, and
  * merges at most NOWAIT_MERGE entries; what would be more answers RES_WOULD_BLOCK or leaves one run more.
  *
  * Iterators. An iterator stands on each run and on the skiplist; keys are unique over these sources, so the next record
@@ -159,16 +159,16 @@ static void order_in_skiplist(struct memtable *m, struct memtable_chain *c, stru
 /* Puts the nodes inserted since the last call in order. */
 static enum result order_tail(struct memtable *m, struct memtable_chain *c, bool nowait) REQUIRES(m->order_lock)
 {
-    bool meta = c == &m->chains[CHAIN_META];
+    bool skips = c != &m->chains[CHAIN_META] && c != &m->chains[CHAIN_EXPIRY];
     struct memtable_node *last = atomic_load_explicit(&c->last, memory_order_acquire);
     if (last == atomic_load_explicit(&c->ordered_last, memory_order_relaxed))
         return RES_OK;
     /* The counter is raised after the chain: the chain from `last` is at most one longer than what it says now. */
     size_t room = (size_t)(atomic_load_explicit(&c->count, memory_order_acquire) - c->ordered_count) + 1;
     enum result res = RES_OK;
-    if (!meta && room <= SKIP_TAIL)
+    if (skips && room <= SKIP_TAIL)
         order_in_skiplist(m, c, last);
-    else if (nowait && (!meta || room > NOWAIT_TAIL || c->run_count == MEMTABLE_MAX_RUNS))
+    else if (nowait && (skips || room > NOWAIT_TAIL || c->run_count == MEMTABLE_MAX_RUNS))
         res = RES_WOULD_BLOCK;
     else
         res = c->run_count == MEMTABLE_MAX_RUNS ? RES_NO_MEMORY : order_as_run(c, last, room);

@@ -83,7 +83,7 @@ enum result object_load(struct call *c, struct store_key *key, struct object *ou
             return RES_CORRUPT;
     }
     object_from_meta(out, key, &m);
-    return object_saw(c, key, m.expire_ms);
+    return object_saw(c, key, is_expired(c, m.expire_ms) ? 0 : m.expire_ms); /* what is dead stays so */
 }
 
 enum result store_read(struct call *c, struct store_key *key, int flags, struct object *out)

@@ -2,6 +2,7 @@
  * below it, and an iterator, forth, back and with changes of direction, shows exactly the keys that have one, in order,
  * in all regions, while the order is built in steps. */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -257,6 +258,50 @@ Test(memtable, many_new_elements_become_a_run_and_few_go_into_the_skiplist)
         cr_assert_eq(walk_elements(m, UINT64_MAX, ITER_NOWAIT), 9000);
         memtable_free(m);
     }
+}
+
+static unsigned number_after_x(struct slice key)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%.*s", (int)key.len, (const char *)key.data);
+    return (unsigned)atoi(text + 1);
+}
+
+/* As the expiry thread does: a look at the first after every few of them. */
+Test(memtable, entries_of_the_expiry_index_become_runs_however_few)
+{
+    struct memtable *m = memtable_new(4 << 20, 1 << 20);
+    uint64_t sequence = 0;
+    unsigned least = UINT_MAX, entries = 0;
+    struct iter *it;
+    for (int look = 0; look < 400; look++) {
+        for (int i = 0; i < look % 9; i++, entries++) {
+            unsigned ms = (entries * 7919 + 50000) % 100003;
+            char text[16];
+            struct engine_key key = {slice_of(text, (size_t)snprintf(text, sizeof text, "X%06u", ms)),
+                                     entries * 0x9e3779b97f4a7c15u};
+            memtable_insert(m, &key, RECORD_PUT, slice_of(NULL, 0), ++sequence);
+            least = ms < least ? ms : least;
+        }
+        cr_assert_eq(memtable_iter(m, sequence, SLICE_LIT("X"), SLICE_LIT("Y"), ITER_NOWAIT, &it), RES_OK);
+        if (entries) {
+            cr_assert_eq(iter_seek(it, slice_of(NULL, 0)), RES_OK);
+            cr_assert_eq(number_after_x(it->key), least);
+        }
+        iter_close(it);
+    }
+    cr_assert_null(m->last_skip);
+    cr_assert_leq(m->chains[CHAIN_EXPIRY].run_count, 16);
+    unsigned n = 0, last = 0;
+    cr_assert_eq(memtable_iter(m, sequence, SLICE_LIT("X"), SLICE_LIT("Y"), 0, &it), RES_OK);
+    for (enum result r = iter_seek(it, slice_of(NULL, 0)); r == RES_OK; r = iter_next(it), n++) {
+        unsigned ms = number_after_x(it->key);
+        cr_assert(n == 0 || ms > last);
+        last = ms;
+    }
+    iter_close(it);
+    cr_assert_eq(n, entries);
+    memtable_free(m);
 }
 
 /* An element of object 1 or 2: subspace, then a number. */
