@@ -33,7 +33,7 @@ static void take_memory(struct memory *m)
 {
     void *p = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
-        return; /* then only waking is looked at */
+        return;                                /* then only waking is looked at */
     (void)madvise(p, MEMORY, MADV_NOHUGEPAGE); /* as many translations as there are pages */
     m->bytes = p;
     for (size_t i = 0; i < MEMORY; i += 4096)
