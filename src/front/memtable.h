@@ -8,7 +8,7 @@
  *   - a few new nodes go into a skiplist, one for all groups: so a reader that follows each write pays no more than the
  *     writer would have (not those of REGION_META, all of which are walked through rarely, and then by thousands; nor those
  *     of REGION_EXPIRY, which lie far apart in time, and are read by one thread every few milliseconds: merging them costs
- *     a tenth of looking for the place of each);
+ *     about a fifth of looking for the place of each);
  *   - many become a sorted run, and runs are merged like a binary counter.
  *
  * Memory is one mapping, which begins with the hash table's buckets, is handed out from behind them on and never given

@@ -1,7 +1,7 @@
 /* When the machine itself was disturbed: a thread on each processor sleeps a millisecond at a time, notes when it was woken
- * late, and then touches some pages of its own and notes when that took long. The second is how a virtual machine feels a
- * host that looks for pages nobody uses, or that takes some away: every access is slow for tens of milliseconds, on all
- * processors, and nobody sleeps. What a program measures meanwhile says nothing of the server. */
+ * late, and then touches some pages of its own and notes when that took long. The second was
+ * seen on a virtual machine with nothing to do (its host may have looked for pages nobody uses): every access is slow for
+ * tens of milliseconds, on all processors, and nobody sleeps longer. What a program measures meanwhile says nothing of the server. */
 #ifndef VARVE_TOOLS_BENCH_SLEEPERS_H
 #define VARVE_TOOLS_BENCH_SLEEPERS_H
 
