@@ -55,7 +55,7 @@ static enum result accept(void *arg, const struct engine_boundary *b)
 }
 
 /* START and CLEAN. */
-static size_t log_of_nothing(const struct checkpoint *c, uint8_t out[LOG_START_RECORD + LOG_HEADER_BYTES])
+static size_t log_of_nothing(const struct checkpoint *c, uint8_t out[LOG_START_RECORD + LOG_NOTE_RECORD])
 {
     const struct front_identity *id = &c->f->identity;
     struct log_start s = {.format = LOG_FORMAT_VERSION, .epoch = id->boot_epoch};
@@ -71,13 +71,13 @@ static size_t log_of_nothing(const struct checkpoint *c, uint8_t out[LOG_START_R
     log_start_put(out + LOG_START_HEADER_BYTES, &s);
     log_header_put(out, LOG_FORMAT_VERSION, &start, 0, out + LOG_START_HEADER_BYTES);
     log_header_put(out + LOG_START_RECORD, LOG_FORMAT_VERSION, &note, LOG_START_RECORD, "");
-    return LOG_START_RECORD + LOG_HEADER_BYTES;
+    return LOG_START_RECORD + LOG_NOTE_RECORD;
 }
 
 static enum result make_log(const struct checkpoint *c)
 {
     struct env *env = c->f->o.env;
-    uint8_t bytes[LOG_START_RECORD + LOG_HEADER_BYTES] = {0};
+    uint8_t bytes[LOG_START_RECORD + LOG_NOTE_RECORD] = {0};
     char wal[PATH_ROOM + 8], name[32];
     size_t len = log_of_nothing(c, bytes);
     snprintf(wal, sizeof(wal), "%s/wal", c->tmp);

@@ -9,7 +9,7 @@
 enum { BATCH_COUNTERS = 1, BATCH_TABLE = 2 };
 
 #define LAG_UNKNOWN 0xffffffu
-#define LOW_BITS 48
+#define LOW_BITS 32
 
 static uint64_t place_salt(uint64_t number, uint64_t offset) { return hash_mix(number * 0x9e3779b97f4a7c15u + offset); }
 
@@ -30,8 +30,7 @@ static void put_short(uint8_t *p, const struct log_header *h)
     p[13] = (uint8_t)lag24;
     put_le16(p + 14, (uint16_t)(lag24 >> 8));
     put_le16(p + 16, (uint16_t)h->batches);
-    put_le16(p + 18, (uint16_t)h->first);
-    put_le32(p + 20, (uint32_t)(h->first >> 16));
+    put_le32(p + 18, (uint32_t)h->first);
 }
 
 static void put_long(uint8_t *p, const struct log_header *h)
@@ -74,7 +73,7 @@ static void get_short(const uint8_t *p, uint64_t base, struct log_header *h)
     h->type = p[12] & 15;
     h->flags = p[12] >> 4;
     h->batches = get_le16(p + 16);
-    h->first = nearest(get_le16(p + 18) | (uint64_t)get_le32(p + 20) << 16, base);
+    h->first = nearest(get_le32(p + 18), base);
     uint64_t last = last_before(h);
     h->durable = lag == LAG_UNKNOWN || lag > last ? 0 : last - lag;
 }

@@ -20,16 +20,16 @@
  *       48  u64  0 (format 1: term)
  *       56  u64  0
  *
- *     header of GROUP and NOTE, 24 bytes
- *        0  u32  checksum of bytes 4..23
+ *     header of GROUP and NOTE, 22 bytes
+ *        0  u32  checksum of bytes 4..21
  *        4  u32  checksum of the payload
  *        8  u32  length of the payload
  *       12  u8   type + 16 * flags
  *       13  u24  commits before the group (or up to the NOTE) that were not known to be durable when this was written;
  *                0xffffff: as many or more
  *       16  u16  batches in the group; 0
- *       18  u48  low part of: GROUP, sequence of its first batch; NOTE, the last sequence given before it. The whole is
- *                the number nearest to the sequence in START that ends so
+ *       18  u32  low part of: GROUP, sequence of its first batch; NOTE, the last sequence given before it. The whole is
+ *                the number nearest to the sequence in START that ends so: no file has room for 2^31 batches
  *
  * Checksums are salted with the place, log number and offset of the record, because files are recycled: what an earlier
  * life left behind a record is never valid. Of the salt header and payload of the short form take different halves: a
@@ -73,10 +73,11 @@
 
 #include "front/front.h"
 
-#define LOG_HEADER_BYTES 24       /* of what is written now */
+#define LOG_HEADER_BYTES 22       /* of what is written now */
 #define LOG_START_HEADER_BYTES 64 /* of START, and of all in format 1 */
 #define LOG_START_BYTES 56        /* payload of START */
 #define LOG_START_RECORD (LOG_START_HEADER_BYTES + LOG_START_BYTES)
+#define LOG_NOTE_RECORD ((LOG_HEADER_BYTES + 7) & ~7) /* a NOTE and the zeros behind it */
 #define LOG_FORMAT_VERSION 2
 #define LOG_FORMAT_OLDEST 1      /* that can be read */
 #define LOG_GROUP_BATCHES 0xffff /* at most so many */

@@ -24,7 +24,7 @@ static bool same(const struct log_header *a, const struct log_header *b)
 
 static void a_header_comes_back_as_it_was(void)
 {
-    static const uint64_t firsts[] = {1, 7, 0xffffffff, 0x100000000, 0xfffffffffffe, 0x1000000000001, UINT64_MAX - 5};
+    static const uint64_t firsts[] = {1, 7, 0xfffffffe, 0xffffffff, 0x100000000, 0x1000000000001, UINT64_MAX - 5};
     static const uint64_t lags[] = {0, 1, 77, 0xffff, 0xfffffe};
     uint8_t p[LOG_START_HEADER_BYTES];
     for (uint32_t format = 1; format <= LOG_FORMAT_VERSION; format++)
@@ -43,7 +43,7 @@ static void a_header_comes_back_as_it_was(void)
                                                 .durable = last - lags[k]};
                     struct log_basis b = {.number = h.number, .format = format, .base = firsts[i] - firsts[i] % 1000};
                     log_header_put(p, format, &h, 4096, "bytes");
-                    tap_eq_u64(h.bytes, format == 1 ? 64 : 24);
+                    tap_eq_u64(h.bytes, format == 1 ? 64 : 22);
                     tap_check(log_header_may_be(p, &b) && log_header_get(p, &b, 4096, &got) && same(&h, &got));
                     tap_check(log_payload_ok(&got, 4096, slice_of("bytes", h.length)));
                     tap_check(h.length == 0 || !log_payload_ok(&got, 4096, slice_str("Bytes")));
@@ -77,10 +77,10 @@ static void a_mark_that_does_not_fit_says_nothing(void)
 /* The sequence is told by its low part: whatever the base is, if it is not further off than a file can be. */
 static void the_nearest_sequence_is_meant(void)
 {
-    static const int64_t off[] = {0, 1, -1, 1 << 20, -(1 << 20), ((int64_t)1 << 47) - 1, -((int64_t)1 << 47) + 1};
+    static const int64_t off[] = {0, 1, -1, 1 << 20, -(1 << 20), ((int64_t)1 << 31) - 1, -((int64_t)1 << 31) + 1};
     uint8_t p[LOG_HEADER_BYTES];
     for (size_t i = 0; i < sizeof(off) / sizeof(*off); i++)
-        for (unsigned at = 48; at < 63; at++) {
+        for (unsigned at = 32; at < 63; at++) {
             struct log_header got, h = {.type = LOG_GROUP, .number = 3, .first = (uint64_t)1 << at, .batches = 1};
             struct log_basis b = {.number = 3, .format = LOG_FORMAT_VERSION, .base = h.first - (uint64_t)off[i]};
             log_header_put(p, LOG_FORMAT_VERSION, &h, 8, "");
@@ -322,7 +322,7 @@ static void a_file_without_its_start_knows_what_was_durable(void)
             tap_eq_u64(r.basis.format, damaged ? 0 : format);
             tap_check(log_reader_says_durable(&r, 0, UINT64_MAX, 1) && log_reader_says_durable(&r, 0, UINT64_MAX, 9));
             tap_check(!log_reader_says_durable(&r, 0, UINT64_MAX, 10)); /* the last record says 9 */
-            tap_check(!log_reader_says_durable(&r, 0, UINT64_MAX, (uint64_t)1 << 32));
+            tap_check(!log_reader_says_durable(&r, 0, UINT64_MAX, ((uint64_t)1 << 31) - 100));
             tap_check(!log_reader_says_durable(&r, l.at[3] + 8, l.at[4], 1));
             tap_check(log_reader_says_durable(&r, l.at[3], l.at[4], 3));
             r.offset = l.at[4] + 1;
