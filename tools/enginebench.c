@@ -3,13 +3,16 @@
  *     enginebench --backend=varve,rocksdb --w=fillrandom,settle,readrandom,readzipf,mget32,seek10
  *
  * One process for each engine, in a directory of its own, and the engines take turns workload by workload, so that
- * ratios hold on a machine that is shared. A workload whose name begins with "fill" begins with an empty directory;
- * those before it must have filled it otherwise. Every read is verified.
+ * ratios hold on a machine that is shared. "settle" belongs to the turn before it: what an engine begins when it has come to
+ * rest, while others have their turns, is no cost of its fill, and what it has left to do is none of theirs. A workload whose
+ * name begins with "fill" begins with an empty directory; those before it must have filled it otherwise. Every read is
+ * verified.
  *
  * One line for each workload, columns separated by tabs: engine, compression, keys, value size, workload, threads,
  * ops/s, p50, p99, p99.9 and longest in us, CPU seconds per million operations (background included), seconds, MB
- * passed to write calls, MB to the device, peak of resident MB, space on disk as a multiple of the data, reads that were
- * wrong, and what only this workload has to say. With several engines a line of ratios follows each workload. */
+ * passed to write calls, MB to the device, peak of resident MB above what the process had before it opened the engine (the
+ * benchmark's own tables), space on disk as a multiple of the data, reads that were wrong, and what only this workload has
+ * to say. With several engines a line of ratios follows each workload. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -111,6 +114,7 @@ static struct {
 static const struct backend *engine; /* of this process */
 static char engine_dir[1024];
 static bool engine_open;
+static uint64_t own_megabytes; /* resident before an engine is open */
 /* How the last workload went, for settle() and the ratios. */
 static struct {
     struct process_io io;
@@ -358,21 +362,24 @@ static struct outcome report(const char *name, unsigned threads, const struct la
     char line[1024];
     struct process_io io = process_io();
     double cpu = process_cpu() - last.cpu, n = done ? (double)done : 1;
+    uint64_t peak = process_peak_megabytes();
     snprintf(line, sizeof line,
              "%s%s%s\t%s\t%lu\t%u\t%s\t%u\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f\t%.3f\t%.3f\t%.0f\t%.0f\t%lu\t%.3f\t%lu\t%s",
              engine->name, *opt.tag ? "/" : "", opt.tag, opt.compression, (unsigned long)opt.count, opt.value_bytes,
              name, threads, (double)done / seconds, (double)latency_quantile(l, 0.5) / 1e3,
              (double)latency_quantile(l, 0.99) / 1e3, (double)latency_quantile(l, 0.999) / 1e3, (double)l->max / 1e3,
              cpu / n * 1e6, seconds, (double)(io.written - last.io.written) / 1e6,
-             (double)(io.device_written - last.io.device_written) / 1e6, (unsigned long)process_peak_megabytes(),
+             (double)(io.device_written - last.io.device_written) / 1e6,
+             (unsigned long)(peak > own_megabytes ? peak - own_megabytes : 0),
              (double)directory_bytes(engine_dir) / data_bytes(), (unsigned long)bad, more);
     print_line(line);
     return (struct outcome){(double)done / seconds, cpu / n * 1e6};
 }
 
+static struct latency latency[THREADS_MAX]; /* of a run */
+
 static struct outcome run_workload(const struct workload *l)
 {
-    static struct latency latency[THREADS_MAX];
     struct worker w[THREADS_MAX] = {0};
     pthread_barrier_t barrier;
     uint64_t total = opt.count, bad = 0;
@@ -420,7 +427,6 @@ static bool is_beside_writer(const char *name, double *rate)
 /* Reads beside a writer at `rate` a second (0: full speed). */
 static struct outcome run_beside_writer(const char *name, double rate)
 {
-    static struct latency latency[2];
     atomic_bool stop = false;
     pthread_barrier_t barrier;
     char more[200];
@@ -664,6 +670,9 @@ static _Noreturn void serve(const struct backend *which, char **names, int in, i
         process_limit_memory(opt.limit_mb << 20);
     keys_init(opt.count, opt.value_bytes);
     zipf_init();
+    memset(latency, 0, sizeof latency);
+    process_peak_reset();
+    own_megabytes = process_peak_megabytes();
     while (read(in, &number, 1) == 1 && number != STOP) {
         struct outcome o = run_named(names[number]);
         if (write(out, &o, sizeof o) != (ssize_t)sizeof o)
@@ -868,9 +877,14 @@ int main(int argc, char **argv)
         start_child(&children[i], names);
     }
     bool going = true;
-    for (unsigned w = 0; w < name_count && going; w++) {
-        for (unsigned i = 0; i < count && going; i++)
-            going = ask(&children[i], (unsigned char)w, &outcomes[i]);
+    for (unsigned w = 0, end; w < name_count && going; w = end) {
+        for (end = w + 1; end < name_count && !strcmp(names[end], "settle");)
+            end++;
+        for (unsigned i = 0; i < count; i++) {
+            struct outcome settled;
+            for (unsigned k = w; k < end && going; k++)
+                going = ask(&children[i], (unsigned char)k, k == w ? &outcomes[i] : &settled);
+        }
         if (going)
             print_ratios(names[w], children, outcomes, count);
     }
