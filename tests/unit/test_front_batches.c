@@ -6,7 +6,9 @@
  *   4. A batch of a private table alone, one of counters alone, and deletes that grow old reach the engine.
  *   5. A copy holds what the original does, of whatever engine; whatever call fails on either side, it is an answer.
  *   6. The reserve of a full disk: whatever call fails at it, writes go on as long as the disk has room.
- *   7. When little is written the log becomes small, whatever it was before; nothing is lost by it, and writes go on. */
+ *   7. When little is written the log becomes small, whatever it was before; nothing is lost by it, and writes go on.
+ *   8. The size of memtables may change at any time, from large ones (MEMTABLE_LARGE) to small ones and back, beside readers
+ *      that stay: nothing is lost, and there are never more of them than there may be. */
 #include "base/log.h"
 #include "front/internal.h"
 #include "os/env_memory.h"
@@ -672,6 +674,70 @@ static void a_log_at_rest_is_small(void)
     }
 }
 
+/* ---- 8 ---- */
+
+#define SIZED_KEYS 500
+
+static void memtables_change_their_size(void)
+{
+    static const uint64_t sizes[] = {
+        MEMTABLE_LARGE, MEMTABLE_LARGE, 2 << 20, 64 << 10, MEMTABLE_LARGE + (2 << 20), MEMTABLE_LARGE + 65536, 0};
+    struct env *env = env_memory_new(12, ENV_MEMORY_PLAIN);
+    struct front_options o = options(env);
+    struct front *f;
+    struct one one;
+    struct front_stats stats;
+    size_t len[SIZED_KEYS] = {0};
+    unsigned n = 0;
+    o.memtable_bytes = MEMTABLE_LARGE + (1 << 20);
+    o.memtables_max = 2;
+    o.log_segment_bytes = 4 << 20;
+    o.log_ring_bytes = 1 << 20;
+    o.tuning.table_bytes = 1 << 20;
+    tap_require(front_open(&o, &f, NULL) == RES_OK);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct front_view *stays = i % 2 ? front_view_ref(f) : NULL;
+        front_set_memtable_bytes(f, sizes[i]);
+        uint64_t most = 0, bytes = 3 * front_memtable_bytes(f);
+        for (uint64_t written = 0; written < bytes; n++) {
+            len[n % SIZED_KEYS] = 20000 + n % 999;
+            tap_require(commit(f, put(&one, n % SIZED_KEYS, len[n % SIZED_KEYS])) == RES_OK);
+            written += len[n % SIZED_KEYS];
+            front_stats(f, &stats);
+            if (stats.memtables > most)
+                most = stats.memtables;
+        }
+        tap_check(most <= 2);
+        if (stays)
+            front_view_unref(stays);
+    }
+    for (unsigned k = 0; k < SIZED_KEYS; k++)
+        tap_eq_u64(length_of(f, k), len[k]);
+    close_front(f, env);
+}
+
+/* More keys at a time than are taken together, of memtables alone. */
+static void any_number_of_keys_is_looked_ahead(void)
+{
+    struct env *env = env_memory_new(13, ENV_MEMORY_PLAIN);
+    struct front *f = open_front(env);
+    static struct one ones[3 * ENGINE_PREFETCH_MAX];
+    struct engine_key keys[3 * ENGINE_PREFETCH_MAX];
+    for (unsigned i = 0; i < 3 * ENGINE_PREFETCH_MAX; i++) {
+        tap_require(commit(f, put(&ones[i], i, 10 + i)) == RES_OK);
+        keys[i] = ones[i].record.key;
+    }
+    struct front_view *v = front_view_ref(f);
+    epoch_enter();
+    for (unsigned n = 0; n <= 3 * ENGINE_PREFETCH_MAX; n++)
+        front_prefetch(v, keys, n);
+    epoch_leave();
+    front_view_unref(v);
+    for (unsigned i = 0; i < 3 * ENGINE_PREFETCH_MAX; i++)
+        tap_eq_u64(length_of(f, i), 10 + i);
+    close_front(f, env);
+}
+
 int main(void)
 {
     tap_test(rooms_take_what_was_asked_for);
@@ -685,5 +751,7 @@ int main(void)
     tap_test(whatever_fails_at_the_reserve_writes_go_on);
     tap_test(checkpoints_that_cannot_be);
     tap_test(a_log_at_rest_is_small);
+    tap_test(memtables_change_their_size);
+    tap_test(any_number_of_keys_is_looked_ahead);
     return tap_done();
 }
