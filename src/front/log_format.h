@@ -74,6 +74,7 @@
 #include "front/front.h"
 
 #define LOG_HEADER_BYTES 22       /* of what is written now */
+#define LOG_PEEK_BYTES 24         /* see log_header_may_be */
 #define LOG_START_HEADER_BYTES 64 /* of START, and of all in format 1 */
 #define LOG_START_BYTES 56        /* payload of START */
 #define LOG_START_RECORD (LOG_START_HEADER_BYTES + LOG_START_BYTES)
@@ -127,7 +128,8 @@ void log_header_put(uint8_t *p, uint32_t format, struct log_header *h, uint64_t 
 /* False when this is no header of that log at that offset: at 0 stands START and nowhere else. There must be
  * log_header_bytes() of it. */
 bool log_header_get(const uint8_t *p, const struct log_basis *b, uint64_t offset, struct log_header *h);
-/* Cheaply: false when log_header_get, anywhere but at 0, says so of a header that begins with these LOG_HEADER_BYTES. */
+/* Cheaply: false when log_header_get, anywhere but at 0, says so of the header that begins at p, of which LOG_PEEK_BYTES are
+ * looked at, or log_header_bytes() if that is less. */
 bool log_header_may_be(const uint8_t *p, const struct log_basis *b);
 bool log_payload_ok(const struct log_header *h, uint64_t offset, struct slice payload);
 

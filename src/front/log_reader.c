@@ -155,14 +155,15 @@ enum log_step log_reader_next(struct log_reader *r, uint64_t known, struct log_h
     return LOG_STEP_RECORD;
 }
 
+/* A header of the file's format, or of any when that is not known, for which the file has room there. */
 static bool may_be_header(const struct log_reader *r, uint64_t offset)
 {
-    const uint8_t *p = at(r, offset);
-    if (r->basis.format)
-        return log_header_may_be(p, &r->basis);
     struct log_basis basis = r->basis;
-    while (basis.format++ < LOG_FORMAT_VERSION)
-        if (log_header_may_be(p, &basis))
+    uint32_t newest = basis.format ? basis.format : LOG_FORMAT_VERSION;
+    if (!basis.format)
+        basis.format = LOG_FORMAT_OLDEST;
+    for (; basis.format <= newest; basis.format++)
+        if (r->len - offset >= log_header_bytes(basis.format, LOG_GROUP) && log_header_may_be(at(r, offset), &basis))
             return true;
     return false;
 }
@@ -176,7 +177,10 @@ static uint64_t next_candidate(struct log_reader *r, uint64_t from, uint64_t to)
         last = to;
     while (place < last) {
         uint64_t end = place + PIECE < last ? place + PIECE : last;
-        if (!have(r, place, end - place + LOG_HEADER_BYTES - 1)) /* a header at end - 1 */
+        uint64_t seen = end - place + LOG_PEEK_BYTES - 1; /* for a header at end - 1 */
+        if (seen > r->len - place)
+            seen = r->len - place;
+        if (!have(r, place, seen))
             return to;
         for (; place < end; place += 8)
             if (place == 0 || may_be_header(r, place))
